@@ -1,0 +1,2 @@
+//! Decoder language models on burn: Hugging Face folders in and out, sampling, scoring, heads and adapters.
+#![forbid(unsafe_code)]

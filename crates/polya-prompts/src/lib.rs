@@ -1,0 +1,2 @@
+//! Polya's problem-solving approaches as prompts, and the pipeline from a question set to verified, diverse solutions.
+#![forbid(unsafe_code)]
