@@ -38,7 +38,8 @@ pub struct Document {
     pub solution: Vec<String>,
 }
 
-fn weighted(weights: &[f64], rng: &mut impl Rng) -> usize {
+/// An index drawn with these relative weights.
+pub fn weighted(weights: &[f64], rng: &mut impl Rng) -> usize {
     let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
     weights.iter().position(|w| { left -= w; left < 0.0 }).unwrap_or(weights.len() - 1)
 }
