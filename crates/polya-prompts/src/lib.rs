@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod approach;
+mod embedded;
 mod error;
 mod family;
 mod generate;
