@@ -8,6 +8,7 @@ mod family;
 mod generate;
 mod judge;
 mod minhash;
+mod order;
 mod question;
 mod render;
 mod select;
