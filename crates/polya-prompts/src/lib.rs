@@ -2,15 +2,22 @@
 #![forbid(unsafe_code)]
 
 mod approach;
+pub mod batch;
 mod embedded;
 mod error;
 mod family;
 mod generate;
+pub mod journal;
 mod judge;
+mod maths;
 mod minhash;
+pub mod openai;
 mod order;
+mod plan;
 mod question;
+mod recorded;
 mod render;
+mod run;
 mod select;
 pub mod signs;
 pub mod text;
@@ -20,11 +27,15 @@ pub use error::{Error, Result};
 pub use family::Family;
 pub use generate::{Candidate, Finish, FromFn, Generator, Prompted, from_fn, generate_checked, request_seed};
 pub use judge::{Judge, JudgeFn, Judged, SignJudge, adherence_checked, judge_fn};
+pub use maths::MathsAnswers;
 pub use minhash::MinHash;
+pub use plan::{Cell, Plan, PlanConfig, Shape, Shard};
 pub use question::{Correctness, Outcome, Question, check_questions};
+pub use recorded::Recorded;
 pub use render::{
     AnswerFormat, Budget, CountTokens, Message, Prompt, Render, Rendered, Role, Style, Templates,
 };
+pub use run::{Cost, Request, Scheduler, manifest, run};
 pub use select::{
     Attempt, Graded, Keep, NearDuplicates, Selected, SelectionConfig, Yield, grade, select, solved_questions,
 };
