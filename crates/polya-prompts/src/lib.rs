@@ -3,6 +3,8 @@
 
 mod approach;
 pub mod batch;
+#[cfg(feature = "client")]
+pub mod client;
 mod embedded;
 mod error;
 mod family;
@@ -17,6 +19,7 @@ mod plan;
 mod question;
 mod recorded;
 mod render;
+pub mod rubric;
 mod run;
 mod select;
 pub mod signs;
