@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::generate::Candidate;
+use crate::select::Attempt;
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -29,6 +30,19 @@ pub struct Record {
     pub first_sample: usize,
     /// The candidates.
     pub candidates: Vec<Candidate>,
+}
+
+impl Record {
+    /// The candidates as attempts, ready to be graded.
+    pub fn into_attempts(self) -> impl Iterator<Item = Attempt> {
+        let Self { question, approach, first_sample, candidates, .. } = self;
+        candidates.into_iter().enumerate().map(move |(i, candidate)| Attempt {
+            question: question.clone(),
+            approach: approach.clone(),
+            sample: first_sample + i,
+            candidate,
+        })
+    }
 }
 
 /// What a run was made with. A run resumes only with the same manifest.
