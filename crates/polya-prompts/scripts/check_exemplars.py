@@ -32,6 +32,20 @@ def main() -> int:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         for i, exemplar in enumerate(data.get("exemplar", []), 1):
             where = f"{path.relative_to(families)} exemplar {i}"
+            if path.parent.name == "code":
+                # The solution is a program and the answer an expression that is true when it is right.
+                checked += 1
+                try:
+                    names: dict = {}
+                    exec(exemplar["solution"], names)
+                    right = bool(eval(exemplar["answer"], names))
+                except Exception as error:
+                    print(f"{where}: {error!r}")
+                    right = False
+                if not right:
+                    print(f"{where}: not true: {exemplar['answer']}")
+                    bad += 1
+                continue
             if "check" not in exemplar:
                 if path.parent.name == "maths":
                     print(f"{where}: no check")

@@ -79,6 +79,23 @@ const MATHS: Files = files!["maths":
     "work-backward",
 ];
 
+const CODE: Files = files!["code":
+    "contract-first",
+    "iterate-with-state",
+    "recursive-code",
+    "right-data-structure",
+    "subfunctions",
+    "trace-by-hand",
+];
+
+const NARRATIVE: Files = files!["narrative":
+    "assign-by-strengths",
+    "clue-table",
+    "means-motive-opportunity",
+    "rule-out-suspects",
+    "timeline",
+];
+
 fn embedded(id: &str, header: &str, files: Files) -> Family {
     Family::assemble(&format!("embedded family `{id}`"), header, files)
         .unwrap_or_else(|e| panic!("the embedded family `{id}` is tested to be valid: {e}"))
@@ -89,6 +106,21 @@ impl Family {
     pub fn maths() -> Self {
         static FAMILY: LazyLock<Family> =
             LazyLock::new(|| embedded("maths", include_str!("../families/maths/family.toml"), MATHS));
+        FAMILY.clone()
+    }
+
+    /// Approaches to programming problems.
+    pub fn code() -> Self {
+        static FAMILY: LazyLock<Family> =
+            LazyLock::new(|| embedded("code", include_str!("../families/code/family.toml"), CODE));
+        FAMILY.clone()
+    }
+
+    /// Approaches to questions about a story: who did it, who should do what.
+    pub fn narrative() -> Self {
+        static FAMILY: LazyLock<Family> = LazyLock::new(|| {
+            embedded("narrative", include_str!("../families/narrative/family.toml"), NARRATIVE)
+        });
         FAMILY.clone()
     }
 }

@@ -6,7 +6,7 @@ use polya_prompts::text::{normalise, overlap};
 use polya_prompts::{AnswerFormat, Family, Prompt, Render};
 
 fn families() -> Vec<Family> {
-    vec![Family::maths()]
+    vec![Family::maths(), Family::code(), Family::narrative()]
 }
 
 #[test]
@@ -96,6 +96,14 @@ fn names_and_ids_never_stand_in_prompts() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn other_families_have_at_least_four_approaches() {
+    for family in [Family::code(), Family::narrative()] {
+        assert!(family.approaches().len() >= 4);
+        assert_eq!(family.ids().len(), family.farthest_first(&[]).unwrap().len());
     }
 }
 
