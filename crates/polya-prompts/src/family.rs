@@ -276,6 +276,21 @@ impl Family {
     }
 }
 
+impl Family {
+    /// Ids of the approaches whose signs occur in a solution, by first appearance: for counting how solutions compose
+    /// approaches.
+    pub fn approaches_in_order(&self, solution: &str) -> Vec<&str> {
+        let words = Words::new(solution);
+        let mut found: Vec<(usize, &str)> = self
+            .approaches
+            .iter()
+            .filter_map(|a| Some((a.signs.iter().filter_map(|s| s.first_in(&words)).min()?, a.id.as_str())))
+            .collect();
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
 fn read(path: &Path) -> Result<String> {
     let size = std::fs::metadata(path).map_err(Error::io(path))?.len();
     if size > MAX_FILE_BYTES {

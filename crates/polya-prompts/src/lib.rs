@@ -1,4 +1,9 @@
-//! Polya's problem-solving approaches as prompts, and the pipeline from a question set to verified, diverse solutions.
+#![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "client"),
+    doc = "Polya's problem-solving approaches as prompts, and the pipeline from a question set to verified, diverse\
+           solutions. The examples of the README need the feature `client`."
+)]
 #![forbid(unsafe_code)]
 
 mod approach;
@@ -15,6 +20,7 @@ mod maths;
 mod minhash;
 pub mod openai;
 mod order;
+mod output;
 mod plan;
 mod question;
 mod recorded;
@@ -23,6 +29,7 @@ pub mod rubric;
 mod run;
 mod select;
 pub mod signs;
+mod solve;
 pub mod text;
 
 pub use approach::{Approach, Exemplar, Level, Phase};
@@ -32,6 +39,7 @@ pub use generate::{Candidate, Finish, FromFn, Generator, Prompted, from_fn, gene
 pub use judge::{Judge, JudgeFn, Judged, SignJudge, adherence_checked, judge_fn};
 pub use maths::MathsAnswers;
 pub use minhash::MinHash;
+pub use output::{TrainingExample, Variant, training_example, variants};
 pub use plan::{Cell, Plan, PlanConfig, Shape, Shard};
 pub use question::{Correctness, Outcome, Question, check_questions};
 pub use recorded::Recorded;
@@ -42,3 +50,4 @@ pub use run::{Cost, Request, Scheduler, manifest, run};
 pub use select::{
     Attempt, Graded, Keep, NearDuplicates, Selected, SelectionConfig, Yield, grade, select, solved_questions,
 };
+pub use solve::{Pipeline, solve};

@@ -86,7 +86,7 @@ fn shorten(text: &str) -> String {
 pub fn parse_score(text: &str, style: Style) -> Option<f64> {
     let lower = text.to_ascii_lowercase();
     let rest = match lower.rfind("score") {
-        Some(at) => lower[at + 5..].trim_start_matches(|c: char| matches!(c, ':' | '*' | ' ' | '=' | '`')),
+        Some(at) => lower[at + 5..].trim_start_matches([':', '*', ' ', '=', '`']),
         None if style == Style::Base => lower.trim_start(),
         None => return None,
     };

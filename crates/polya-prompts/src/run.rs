@@ -236,6 +236,12 @@ impl<'a> Scheduler<'a> {
         Ok(())
     }
 
+    /// The ids of a request's question and approach.
+    pub fn names(&self, request: &Request) -> (String, Option<String>) {
+        let at = self.plan.cells[request.cell];
+        (self.plan.questions[at.question].id.clone(), self.plan.approaches[at.approach].clone())
+    }
+
     /// Gives a request up for this run; a later run asks it again.
     pub fn fail(&mut self, request: &Request, error: &dyn std::fmt::Display) {
         let p = &mut self.progress[request.cell];
