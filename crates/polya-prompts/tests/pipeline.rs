@@ -55,7 +55,7 @@ fn fake(p: &Prompted) -> polya_prompts::Result<Vec<Candidate>> {
         .collect())
 }
 
-fn all<'a>(family: &'a Family) -> Vec<Option<&'a str>> {
+fn all(family: &Family) -> Vec<Option<&str>> {
     family.ids().into_iter().map(Some).collect()
 }
 
