@@ -11,9 +11,21 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod compare;
 pub mod extract;
+pub mod lex;
+pub mod limits;
+pub mod number;
+pub mod numeric;
+pub mod parse;
 mod policy;
+pub mod region;
+pub mod scalar;
+pub mod syntax;
+pub mod units;
+pub mod value;
 mod verdict;
+pub mod words;
 
 pub use check::{Check, Gold, MathCheck, Response, reward, verify, verify_with};
 pub use policy::Policy;
