@@ -126,6 +126,8 @@ struct Bx {
     command: usize,
     open: usize,
     close: usize,
+    /// The byte after the whole box.
+    end: usize,
 }
 
 impl View<'_> {
@@ -162,7 +164,7 @@ impl View<'_> {
                                 // \boxed 5: up to the next blank or dollar sign
                                 let end =
                                     self.full[j..].find([' ', '$', '\n', '\\']).map_or(b.len(), |n| j + n);
-                                done.push(Bx { command: i, open: j, close: end });
+                                done.push(Bx { command: i, open: j, close: end, end });
                                 i = end.max(i + 1);
                             }
                         }
@@ -181,7 +183,7 @@ impl View<'_> {
                         while done.last().is_some_and(|d| d.command > command) {
                             done.pop();
                         }
-                        done.push(Bx { command, open, close: i });
+                        done.push(Bx { command, open, close: i, end: i + 1 });
                     }
                 }
                 _ => {}
@@ -206,7 +208,7 @@ impl View<'_> {
         let mut or = false;
         if self.policy.boxes == Boxes::LastJoined {
             while first > 0 && all.len() - first < 64 {
-                let between = &self.full[all[first - 1].close + 1..all[first].command];
+                let between = &self.full[all[first - 1].end..all[first].command];
                 match connector(between) {
                     Some(is_or) => or |= is_or,
                     None => break,
@@ -221,7 +223,7 @@ impl View<'_> {
         if hedges_before(&before) {
             return Err(Reason::Hedged);
         }
-        let after = &self.full[(last.close + 1).min(self.full.len())..];
+        let after = &self.full[last.end..];
         if let Some(reason) = hedges_after(after) {
             return Err(reason);
         }
@@ -327,9 +329,16 @@ impl View<'_> {
 
     /// The last phrase that announces an answer at or after `after`.
     fn phrase(&self, after: usize, marked: bool) -> Option<(usize, Found)> {
-        let b = self.full.as_bytes();
         let floor = after.max(self.start);
-        let mut end = b.len();
+        let mut end = self.full.len();
+        // "A: 18" as the last line.
+        let tail = self.full[floor..].trim_end();
+        let line = tail.rfind('\n').map_or(0, |n| n + 1);
+        if let Some(content) = tail[line..].strip_prefix("A:")
+            && let Some(f) = self.narrow(floor + tail.len() - content.trim_start().len(), true)
+        {
+            return Some((floor + line, f));
+        }
         let mut tries = 0;
         while tries < 64 {
             tries += 1;
@@ -427,7 +436,10 @@ impl View<'_> {
                 }
                 // A digit or a relative clause before the link: this is a sentence about the answer.
                 if lower.bytes().any(|c| c.is_ascii_digit())
-                    || matches!(lower.as_str(), "that" | "which" | "because" | "by" | "and" | "," | "with")
+                    || matches!(
+                        lower.as_str(),
+                        "as" | "in" | "that" | "which" | "because" | "by" | "and" | "," | "with"
+                    )
                 {
                     return None;
                 }
@@ -562,7 +574,7 @@ impl View<'_> {
     fn last(&self) -> Found {
         let text = &self.full[self.start..];
         let trimmed = value::trim(text);
-        if trimmed.len() <= 400 {
+        if trimmed.len() <= 400 && !is_prose(trimmed) {
             match readable(trimmed, self.policy) {
                 Reading::Value => return found(self.full, self.start..self.full.len(), Source::Whole),
                 Reading::Text
@@ -664,6 +676,28 @@ impl View<'_> {
         }
         Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
     }
+}
+
+/// Whether a text is sentences rather than just an answer.
+fn is_prose(text: &str) -> bool {
+    if text.contains('\n') && !text.contains("\\begin") {
+        return true;
+    }
+    let mut words = 0;
+    let mut rest = 0;
+    for (at, word) in word_positions(text) {
+        let command = at > 0 && text.as_bytes()[at - 1] == b'\\';
+        if word.len() >= 2
+            && !command
+            && at >= rest
+            && crate::lex::function(word).is_none()
+            && !matches!(word, "or" | "and" | "pi" | "sqrt" | "circ")
+        {
+            words += 1;
+        }
+        rest = at;
+    }
+    words > if text.bytes().any(|c| c.is_ascii_digit()) { 3 } else { 8 }
 }
 
 trait PrefixIgnoreCase {

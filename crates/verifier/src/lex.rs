@@ -105,6 +105,8 @@ pub enum Tok {
     Amp,
     NewRow,
     Mod,
+    /// `\over`.
+    Over,
     And,
     Or,
     Currency(&'static str),
@@ -380,6 +382,10 @@ impl Lexer<'_> {
 
     fn push(&mut self, tok: Tok, start: usize) {
         // A numeral, name or group as argument of \frac uses up one of its bare-digit slots.
+        if self.single > 0 && self.braces.len() == self.single_depth && tok == Tok::Close(Delim::Group) {
+            // \frac{1}72: after a braced argument bare digits stay together.
+            self.single = 0;
+        }
         if self.single > 0
             && self.braces.len() == self.single_depth
             && !matches!(tok, Tok::Frac | Tok::Binom | Tok::Open(Delim::Group))
@@ -398,7 +404,13 @@ impl Lexer<'_> {
     fn step(&mut self) -> Result<(), SyntaxError> {
         let start = self.i;
         let b = self.b[self.i];
-        if b.is_ascii_digit() || (b == b'.' && self.b.get(self.i + 1).is_some_and(u8::is_ascii_digit)) {
+        let bare_point = b == b'.' && {
+            let rest = &self.s[self.i + 1..];
+            rest.starts_with(|c: char| c.is_ascii_digit())
+                || rest.starts_with("\\overline{")
+                || rest.starts_with("\\bar{")
+        };
+        if b.is_ascii_digit() || bare_point {
             return self.number();
         }
         if b.is_ascii_alphabetic() {
@@ -844,8 +856,8 @@ impl Lexer<'_> {
             if run.len() >= 4
                 && let Some(cut) = self.function_prefix(run)
             {
-                self.i = start + cut;
                 let tok = self.known_run(&run[..cut]).unwrap_or_else(|| Tok::Word(run[..cut].into()));
+                self.i = start + cut;
                 self.push(tok, start);
                 return;
             }
@@ -1063,6 +1075,7 @@ impl Lexer<'_> {
             }
             "sqrt" => Tok::Sqrt,
             "choose" => Tok::Choose,
+            "over" => Tok::Over,
             "pi" => Tok::Const(Constant::Pi),
             "infty" => Tok::Const(Constant::Infinity),
             "emptyset" | "varnothing" => Tok::Const(Constant::Empty),

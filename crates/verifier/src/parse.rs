@@ -90,7 +90,8 @@ impl Parser<'_> {
                 or |= self.peek() == Some(&Tok::Or);
                 self.pos += 1;
             }
-            if self.at_end() {
+            let reversed = self.nested == 0 && self.peek() == Some(&Tok::Close(Delim::Bracket)); // ]1, 2[
+            if self.at_end() && !reversed {
                 break;
             }
             if !items.is_empty() && self.remark_starts() {
@@ -355,6 +356,12 @@ impl Parser<'_> {
                 let b = self.expr(SUM + 1)?;
                 add(a, Node::PlusMinus(Box::new(b), minus))
             }
+            Tok::Over if min == 0 => {
+                self.pos += 1;
+                let a = left;
+                let b = self.expr(0)?;
+                Node::Div(Box::new((a, b)))
+            }
             Tok::Choose if CHOOSE >= min => {
                 self.pos += 1;
                 let a = left;
@@ -435,19 +442,31 @@ impl Parser<'_> {
                 multiply(a, b)
             }
             Tok::Frac if IMPLIED >= min => {
-                let mixed = self.after_plain_integer();
+                if SIGN >= min
+                    && let Some(unit) = self.fraction_unit()
+                {
+                    return Ok((Node::Quantity(Box::new(left), unit, false), true));
+                }
+                if self.after_plain_integer() {
+                    let start = self.pos;
+                    let b = self.expr(POSTFIX + 1)?;
+                    let proper = match &b {
+                        Node::Div(p) => match (&p.0, &p.1) {
+                            (Node::Num(n), Node::Num(d)) => {
+                                n.is_plain_integer() && d.is_plain_integer() && n.value < d.value
+                            }
+                            _ => false,
+                        },
+                        _ => false,
+                    };
+                    if proper && self.peek() != Some(&Tok::Caret) {
+                        return Ok((add(left, b), true));
+                    }
+                    self.pos = start;
+                }
                 let a = left;
                 let b = self.expr(IMPLIED + 1)?;
-                let proper = match &b {
-                    Node::Div(p) => match (&p.0, &p.1) {
-                        (Node::Num(n), Node::Num(d)) => {
-                            n.is_plain_integer() && d.is_plain_integer() && n.value < d.value
-                        }
-                        _ => false,
-                    },
-                    _ => false,
-                };
-                if mixed && proper { add(a, b) } else { multiply(a, b) }
+                multiply(a, b)
             }
             Tok::Under => {
                 // (2112)_6
@@ -460,6 +479,16 @@ impl Parser<'_> {
                 let a = left;
                 let b = self.expr(IMPLIED + 1)?;
                 multiply(a, b)
+            }
+            // [1, 2[
+            Tok::Open(Delim::Bracket)
+                if self.nested > 0
+                    && matches!(
+                        self.peek_at(1),
+                        None | Some(Tok::Cup | Tok::Cap | Tok::Comma | Tok::And | Tok::Or)
+                    ) =>
+            {
+                return Ok((left, false));
             }
             Tok::Name(_)
             | Tok::Const(Constant::Pi | Constant::E | Constant::Infinity)
@@ -759,6 +788,24 @@ impl Parser<'_> {
         Some(Unit::new(factors))
     }
 
+    /// `60 \frac{\text{km}}{\text{h}}`.
+    fn fraction_unit(&mut self) -> Option<Unit> {
+        let name = |p: &Self, at: usize| match p.peek_at(at) {
+            Some(Tok::Word(w)) => units::canonical(w),
+            _ => None,
+        };
+        let braces = |p: &Self, open: usize| {
+            p.peek_at(open) == Some(&Tok::Open(Delim::Group))
+                && p.peek_at(open + 2) == Some(&Tok::Close(Delim::Group))
+        };
+        if !braces(self, 1) || !braces(self, 4) {
+            return None;
+        }
+        let unit = Unit::new([(name(self, 2)?, 1), (name(self, 5)?, -1)]);
+        self.pos += 7;
+        Some(unit)
+    }
+
     /// `5 m`: one letter after a numeral and a space, at the end of the value.
     fn soft_unit(&mut self) -> Option<(Unit, bool)> {
         let token = self.tokens.get(self.pos)?;
@@ -797,7 +844,16 @@ impl Parser<'_> {
         }
         let follows = self.peek_at(at);
         if !(spaced || compound)
-            || !matches!(follows, None | Some(Tok::Comma | Tok::And | Tok::Or | Tok::Close(_) | Tok::Word(_)))
+            || !matches!(
+                follows,
+                None | Some(
+                    Tok::Comma
+                        | Tok::And
+                        | Tok::Or
+                        | Tok::Close(Delim::Paren | Delim::Bracket | Delim::Brace)
+                        | Tok::Word(_)
+                )
+            )
         {
             return None;
         }

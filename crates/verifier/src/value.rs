@@ -102,9 +102,22 @@ impl Answer {
     }
 }
 
-/// The text without blanks, dollar signs and a final period.
+/// The text without dollar signs and needless blanks; one blank stays between letters or digits that it keeps apart.
 pub fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace() && *c != '$').collect()
+    let mut out = String::with_capacity(text.len());
+    let mut blank = false;
+    for c in text.chars().filter(|c| *c != '$') {
+        if c.is_whitespace() {
+            blank = true;
+            continue;
+        }
+        if blank && c.is_alphanumeric() && out.ends_with(char::is_alphanumeric) {
+            out.push(' ');
+        }
+        blank = false;
+        out.push(c);
+    }
+    out
 }
 
 /// Removes white space, markdown emphasis, maths delimiters and closing punctuation around an answer.
@@ -980,6 +993,9 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
         {
             return Ok(Value::Region(region));
         }
+        if let Some(region) = solve_absolute(terms, ops) {
+            return Ok(Value::Region(region));
+        }
         if let ([a, b], [op]) = (terms, ops) {
             // One side is a name, the other has variables of its own: x > a.
             if let Node::Var(_) = a
@@ -1087,6 +1103,32 @@ fn solve_chain(terms: &[Node], ops: &[Relation], k: usize) -> Option<Region> {
         region = region.combine(SetOp::Intersection, &Region::relation(op, bound)?)?;
     }
     Some(region)
+}
+
+/// Solves `|ax + b| < c` and its like.
+fn solve_absolute(terms: &[Node], ops: &[Relation]) -> Option<Region> {
+    let ([a, b], [op]) = (terms, ops) else { return None };
+    let (inner, bound, op) = match (a, b) {
+        (Node::Call(Func::Abs, v), c) if constant_part(c) => (&v[0], c, *op),
+        (c, Node::Call(Func::Abs, v)) if constant_part(c) => (&v[0], c, op.flip()),
+        _ => return None,
+    };
+    // A negative bound leaves nothing or everything; that is a trap, not an answer.
+    if Scalar::new(bound.clone()).order(&Scalar::int(0)) != Some(std::cmp::Ordering::Greater) {
+        return None;
+    }
+    let minus = Node::Neg(Box::new(bound.clone()));
+    let chain = |op: Relation, to: &Node| {
+        let terms = [inner.clone(), to.clone()];
+        solve_chain(&terms, &[op], 0)
+    };
+    let (upper, lower) = (chain(op, bound)?, chain(op.flip(), &minus)?);
+    let set = match op {
+        Relation::Lt | Relation::Le => SetOp::Intersection,
+        Relation::Gt | Relation::Ge => SetOp::Union,
+        _ => return None,
+    };
+    upper.combine(set, &lower)
 }
 
 /// Slope and offset of a term that is linear in a variable with rational coefficients.
