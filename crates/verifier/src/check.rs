@@ -1,5 +1,7 @@
 //! The entry points: a gold answer, a response, and the check between them.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::{
     compare::compare,
     extract::{self, Extraction},
@@ -41,6 +43,20 @@ impl Gold {
     /// What was understood, or why not.
     pub fn answer(&self) -> Result<&Answer, &SyntaxError> {
         self.answer.as_ref()
+    }
+}
+
+impl Serialize for Gold {
+    /// As its text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gold {
+    /// From its text, read under the default policy.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Gold::parse(&String::deserialize(deserializer)?))
     }
 }
 
@@ -100,6 +116,14 @@ pub fn verify_with(gold: &Gold, response: &Response<'_>, policy: &Policy) -> Ver
 /// The reward of a response under the default policy: 1 or 0, and none when the gold answer could not be read.
 pub fn reward(gold: &Gold, response: &Response<'_>) -> Option<f64> {
     verify(gold, response).reward()
+}
+
+/// Verifies many responses on all threads of the current rayon pool; the results are in the order of the pairs and do not
+/// depend on the number of threads.
+#[cfg(feature = "rayon")]
+pub fn verify_batch(pairs: &[(&Gold, &str)], policy: &Policy) -> Vec<Verification> {
+    use rayon::prelude::*;
+    pairs.par_iter().map(|(gold, response)| verify_with(gold, &Response::new(response), policy)).collect()
 }
 
 /// The plug for other tasks: a task and a response give a verdict.

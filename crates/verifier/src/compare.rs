@@ -290,7 +290,10 @@ impl Work<'_> {
         let mut scale = None;
         match self.policy.units {
             Units::Ignore => {}
-            units => match (&x.unit, &y.unit) {
+            units => match (
+                x.unit.as_ref().filter(|u| !u.is_generic()),
+                y.unit.as_ref().filter(|u| !u.is_generic()),
+            ) {
                 (None, None) => {}
                 (Some(u), None) | (None, Some(u)) => {
                     if units == Units::Required && !u.is_currency() {

@@ -27,6 +27,8 @@ pub mod value;
 mod verdict;
 pub mod words;
 
+#[cfg(feature = "rayon")]
+pub use check::verify_batch;
 pub use check::{Check, Gold, MathCheck, Response, reward, verify, verify_with};
-pub use policy::Policy;
+pub use policy::{Base, Boxes, Order, Percent, Policy, Separators, Units};
 pub use verdict::{Reason, Verdict, Verification};

@@ -81,6 +81,7 @@ impl Parser<'_> {
     }
 
     /// A bare list: items between commas, semicolons, "and", "or".
+    #[inline(never)]
     fn list(&mut self) -> Parsed {
         let mut items = Vec::new();
         let mut or = false;
@@ -111,6 +112,8 @@ impl Parser<'_> {
         match items.len() {
             0 => Err(self.expected("an answer")),
             1 => Ok(items.remove(0)),
+            // 2 hours and 30 minutes
+            _ if !or && mixed_quantity(&items) => Ok(Node::Add(items)),
             _ if or => Ok(Node::Or(items)),
             _ => Ok(Node::List(items)),
         }
@@ -134,6 +137,7 @@ impl Parser<'_> {
     }
 
     /// One item of a list, with a label before it and a remark after it.
+    #[inline(never)]
     fn item(&mut self) -> Parsed {
         if let Some(node) = self.label()? {
             return Ok(node);
@@ -143,6 +147,7 @@ impl Parser<'_> {
     }
 
     /// Words before a value. Comparing words ("at least 5") give a relation.
+    #[inline(never)]
     fn label(&mut self) -> Result<Option<Node>, SyntaxError> {
         let mut n = 0;
         let mut words: Vec<String> = Vec::new();
@@ -246,59 +251,83 @@ impl Parser<'_> {
         if self.depth > limits::DEPTH {
             return Err(SyntaxError::Limit { what: "nesting", limit: limits::DEPTH as usize });
         }
-        let mut left = self.prefix()?;
-        let mut more = true;
-        while more {
-            (left, more) = self.infix(left, min)?;
-        }
+        let left = self.prefix()?;
+        let node = self.operators(left, min)?;
         self.depth -= 1;
-        Ok(left)
+        Ok(node)
     }
 
-    /// Extends `left` by one operator that binds at least as tightly as `min`.
-    fn infix(&mut self, left: Node, min: u8) -> Result<(Node, bool), SyntaxError> {
+    /// Extends `left` by the operators that bind at least as tightly as `min`. Everything that recurses is called from
+    /// here with a small frame, so that deep nesting needs little stack.
+    fn operators(&mut self, mut left: Node, min: u8) -> Parsed {
+        let mut wraps = 0;
+        loop {
+            if wraps > limits::WRAPS {
+                return Err(SyntaxError::Limit { what: "operators around one value", limit: limits::WRAPS });
+            }
+            match self.plan(&mut left, min)? {
+                Plan::Stop => return Ok(left),
+                Plan::Extended => wraps += 1,
+                Plan::Operand(bp, join) => {
+                    let right = self.expr(bp)?;
+                    wraps += usize::from(!join.is_flat(&left));
+                    left = joined(left, right, join);
+                }
+                Plan::Chain => left = self.chain(left)?,
+                Plan::Fraction => left = self.fraction_after(left)?,
+            }
+        }
+    }
+
+    /// Decides what the next token does to `left`. Never recurses.
+    #[inline(never)]
+    fn plan(&mut self, left: &mut Node, min: u8) -> Result<Plan, SyntaxError> {
         let tokens = self.tokens;
-        let Some(Token { tok, .. }) = tokens.get(self.pos) else { return Ok((left, false)) };
-        let node = match tok {
+        let Some(Token { tok, .. }) = tokens.get(self.pos) else { return Ok(Plan::Stop) };
+        let take = |left: &mut Node| std::mem::replace(left, Node::Dots);
+        let plan = match tok {
             Tok::Bang if POSTFIX >= min => {
                 let mut n = 0;
                 while self.eat(&Tok::Bang) {
                     n += 1;
                 }
-                let mut node = left;
-                if n > 4 {
-                    return Err(self.expected("fewer factorial signs"));
-                }
-                if n == 2 {
-                    node = Node::Call(Func::DoubleFactorial, vec![node]);
-                } else {
-                    for _ in 0..n {
-                        node = Node::Call(Func::Factorial, vec![node]);
+                match n {
+                    1 | 3 => {
+                        for _ in 0..n {
+                            *left = Node::Call(Func::Factorial, vec![take(left)]);
+                        }
                     }
+                    2 => *left = Node::Call(Func::DoubleFactorial, vec![take(left)]),
+                    _ => return Err(self.expected("fewer factorial signs")),
                 }
-                node
+                return Ok(Plan::Extended);
             }
             Tok::Percent if POSTFIX >= min => {
                 self.pos += 1;
-                Node::Percent(Box::new(left))
+                *left = Node::Percent(Box::new(take(left)));
+                return Ok(Plan::Extended);
             }
             Tok::Degree if POSTFIX >= min => {
                 self.pos += 1;
-                let whole = left;
-                self.degrees(whole)?
+                *left = self.degrees(take(left))?;
+                return Ok(Plan::Extended);
             }
             Tok::Currency(c) if SIGN >= min => {
-                let unit = Unit::new([(*c, 1)]);
                 self.pos += 1;
-                Node::Quantity(Box::new(left), unit, false)
+                *left = Node::Quantity(Box::new(take(left)), Unit::new([(*c, 1)]), false);
+                return Ok(Plan::Extended);
             }
             Tok::Prime if POSTFIX >= min => {
-                let node = left;
-                let Node::Var(mut name) = node else { return Err(self.expected("a name before the prime")) };
-                while self.eat(&Tok::Prime) && name.len() < 64 {
+                let Node::Var(name) = left else { return Err(self.expected("a name before the prime")) };
+                while tokens.get(self.pos).is_some_and(|t| t.tok == Tok::Prime) && name.len() < 64 {
+                    self.pos += 1;
                     name.push('\'');
                 }
-                Node::Var(name)
+                return if self.peek() == Some(&Tok::Prime) {
+                    Err(self.expected("fewer primes"))
+                } else {
+                    Ok(Plan::Extended)
+                };
             }
             Tok::Caret if POWER >= min => {
                 // 60^\circ
@@ -308,109 +337,55 @@ impl Parser<'_> {
                     && (!grouped || self.peek_at(3) == Some(&Tok::Close(Delim::Group)))
                 {
                     self.pos += if grouped { 4 } else { 2 };
-                    let whole = left;
-                    return Ok((self.degrees(whole)?, true));
+                    *left = self.degrees(take(left))?;
+                    return Ok(Plan::Extended);
                 }
                 self.pos += 1;
-                let base = left;
-                let exponent = self.exponent()?;
-                Node::Pow(Box::new((base, exponent)))
+                match self.peek() {
+                    Some(Tok::Minus) => {
+                        self.pos += 1;
+                        return Ok(Plan::Operand(POWER - 1, Join::PowerOfNegative));
+                    }
+                    Some(Tok::Plus) => self.pos += 1,
+                    // ^{\text{th}}
+                    Some(Tok::Word(_)) => return Err(self.expected("an exponent")),
+                    _ => {}
+                }
+                return Ok(Plan::Operand(POWER - 1, Join::Power));
             }
             Tok::Times if PRODUCT >= min => {
-                self.pos += 1;
-                let a = left;
-                if self.peek() == Some(&Tok::Times) {
+                if self.peek_at(1) == Some(&Tok::Times) {
                     self.pos += 1;
                 }
-                let b = self.expr(IMPLIED)?;
-                multiply(a, b)
+                Plan::Operand(IMPLIED, Join::Multiply)
             }
-            Tok::Slash if PRODUCT >= min => {
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(IMPLIED + 1)?;
-                Node::Div(Box::new((a, b)))
-            }
-            Tok::Mod if SIGN >= min => {
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(SIGN + 1)?;
-                Node::Call(Func::Mod, vec![a, b])
-            }
-            Tok::Plus if SUM >= min => {
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(SUM + 1)?;
-                add(a, b)
-            }
-            Tok::Minus if SUM >= min => {
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(SUM + 1)?;
-                add(a, Node::Neg(Box::new(b)))
-            }
+            Tok::Slash if PRODUCT >= min => Plan::Operand(IMPLIED + 1, Join::Divide),
+            Tok::Mod if SIGN >= min => Plan::Operand(SIGN + 1, Join::Mod),
+            Tok::Plus if SUM >= min => Plan::Operand(SUM + 1, Join::Add),
+            Tok::Minus if SUM >= min => Plan::Operand(SUM + 1, Join::Subtract),
             Tok::PlusMinus | Tok::MinusPlus if SUM >= min => {
-                let minus = *tok == Tok::MinusPlus;
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(SUM + 1)?;
-                add(a, Node::PlusMinus(Box::new(b), minus))
+                Plan::Operand(SUM + 1, Join::PlusMinus(*tok == Tok::MinusPlus))
             }
-            Tok::Over if min == 0 => {
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(0)?;
-                Node::Div(Box::new((a, b)))
+            Tok::Over if min == 0 => Plan::Operand(0, Join::Divide),
+            Tok::Choose if CHOOSE >= min => Plan::Operand(CHOOSE + 1, Join::Choose),
+            Tok::Colon if RATIO >= min && !self.builder && self.pos + 1 < tokens.len() => {
+                Plan::Operand(RATIO + 1, Join::Ratio)
             }
-            Tok::Choose if CHOOSE >= min => {
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(CHOOSE + 1)?;
-                Node::Call(Func::Binom, vec![a, b])
-            }
-            Tok::Colon if RATIO >= min && !self.builder && self.pos + 1 < self.tokens.len() => {
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(RATIO + 1)?;
-                match a {
-                    Node::Ratio(mut v) => {
-                        v.push(b);
-                        Node::Ratio(v)
-                    }
-                    a => Node::Ratio(vec![a, b]),
-                }
-            }
-            Tok::Cup | Tok::Cap | Tok::SetMinus if SET >= min => {
-                let op = match tok {
-                    Tok::Cup => SetOp::Union,
-                    Tok::Cap => SetOp::Intersection,
-                    _ => SetOp::Difference,
-                };
-                self.pos += 1;
-                let a = left;
-                let b = self.expr(SET + 1)?;
-                match a {
-                    Node::Set(o, mut v) if o == op => {
-                        v.push(b);
-                        Node::Set(op, v)
-                    }
-                    a => Node::Set(op, vec![a, b]),
-                }
-            }
-            Tok::Rel(_) | Tok::In | Tok::NotIn | Tok::Not if RELATION >= min => {
-                let first = left;
-                self.chain(first)?
-            }
+            Tok::Cup if SET >= min => Plan::Operand(SET + 1, Join::Set(SetOp::Union)),
+            Tok::Cap if SET >= min => Plan::Operand(SET + 1, Join::Set(SetOp::Intersection)),
+            Tok::SetMinus if SET >= min => Plan::Operand(SET + 1, Join::Set(SetOp::Difference)),
+            Tok::Rel(_) | Tok::In | Tok::NotIn | Tok::Not if RELATION >= min => return Ok(Plan::Chain),
             Tok::Word(_) => return self.after_word(left, min),
             Tok::Vulgar(n) if IMPLIED >= min => {
                 let n = Node::Num(n.clone());
-                let after_integer = self.after_plain_integer();
+                let mixed = self.after_plain_integer();
                 self.pos += 1;
-                let a = left;
-                if after_integer { add(a, n) } else { multiply(a, n) }
+                let a = take(left);
+                *left = if mixed { add(a, n) } else { multiply(a, n) };
+                return Ok(Plan::Extended);
             }
             Tok::Number(_) if IMPLIED >= min => {
-                if matches!(self.tokens[self.pos - 1].tok, Tok::Number(_)) {
+                if matches!(tokens[self.pos - 1].tok, Tok::Number(_)) {
                     // A mixed number: 1 1/4.
                     let fraction = match (self.peek(), self.peek_at(1), self.peek_at(2)) {
                         (Some(Tok::Number(n)), Some(Tok::Slash), Some(Tok::Number(d)))
@@ -424,61 +399,36 @@ impl Parser<'_> {
                         _ => return Err(self.expected("an operator between the numbers")),
                     };
                     self.pos += 3;
-                    let whole = left;
-                    return Ok((add(whole, fraction), true));
+                    *left = add(take(left), fraction);
+                    return Ok(Plan::Extended);
                 }
-                if matches!(&left, Node::Quantity(..))
-                    || matches!(&left, Node::Add(v) if matches!(v.last(), Some(Node::Quantity(..))))
-                {
+                let quantity = |n: &Node| matches!(n, Node::Quantity(..));
+                if quantity(left) || matches!(left, Node::Add(v) if v.last().is_some_and(quantity)) {
                     // 5 feet 3 inches
-                    if min > SIGN {
-                        return Ok((left, false));
-                    }
-                    let b = self.expr(SIGN)?;
-                    return Ok((add(left, b), true));
+                    return Ok(if min > SIGN { Plan::Stop } else { Plan::Operand(SIGN, Join::Add) });
                 }
-                let a = left;
-                let b = self.expr(IMPLIED + 1)?;
-                multiply(a, b)
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
             }
             Tok::Frac if IMPLIED >= min => {
                 if SIGN >= min
                     && let Some(unit) = self.fraction_unit()
                 {
-                    return Ok((Node::Quantity(Box::new(left), unit, false), true));
+                    *left = Node::Quantity(Box::new(take(left)), unit, false);
+                    return Ok(Plan::Extended);
                 }
-                if self.after_plain_integer() {
-                    let start = self.pos;
-                    let b = self.expr(POSTFIX + 1)?;
-                    let proper = match &b {
-                        Node::Div(p) => match (&p.0, &p.1) {
-                            (Node::Num(n), Node::Num(d)) => {
-                                n.is_plain_integer() && d.is_plain_integer() && n.value < d.value
-                            }
-                            _ => false,
-                        },
-                        _ => false,
-                    };
-                    if proper && self.peek() != Some(&Tok::Caret) {
-                        return Ok((add(left, b), true));
-                    }
-                    self.pos = start;
-                }
-                let a = left;
-                let b = self.expr(IMPLIED + 1)?;
-                multiply(a, b)
+                return Ok(Plan::Fraction);
             }
             Tok::Under => {
                 // (2112)_6
-                let base = self.base_digits(left);
-                let Some(digits) = base else { return Err(self.expected("a numeral before the base")) };
+                let Some(digits) = self.base_digits(take(left)) else {
+                    return Err(self.expected("a numeral before the base"));
+                };
                 self.pos += 1;
-                self.base(digits)?
+                *left = self.base(digits)?;
+                return Ok(Plan::Extended);
             }
             Tok::Bar if self.bars == 0 && !self.builder && IMPLIED >= min => {
-                let a = left;
-                let b = self.expr(IMPLIED + 1)?;
-                multiply(a, b)
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
             }
             // [1, 2[
             Tok::Open(Delim::Bracket)
@@ -488,7 +438,7 @@ impl Parser<'_> {
                         None | Some(Tok::Cup | Tok::Cap | Tok::Comma | Tok::And | Tok::Or)
                     ) =>
             {
-                return Ok((left, false));
+                return Ok(Plan::Stop);
             }
             Tok::Name(_)
             | Tok::Const(Constant::Pi | Constant::E | Constant::Infinity)
@@ -505,19 +455,27 @@ impl Parser<'_> {
                 if min <= SIGN
                     && let Some((unit, soft)) = self.soft_unit()
                 {
-                    return Ok((Node::Quantity(Box::new(left), unit, soft), true));
+                    *left = Node::Quantity(Box::new(take(left)), unit, soft);
+                    return Ok(Plan::Extended);
                 }
-                let a = left;
-                let b = self.expr(IMPLIED + 1)?;
-                multiply(a, b)
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
             }
-            Tok::Dots if IMPLIED >= min && matches!(self.tokens[self.pos - 1].tok, Tok::Times) => {
-                self.pos += 1;
-                multiply(left, Node::Dots)
-            }
-            _ => return Ok((left, false)),
+            _ => return Ok(Plan::Stop),
         };
-        Ok((node, true))
+        self.pos += 1;
+        Ok(plan)
+    }
+
+    /// A fraction after a value: a mixed number after an integer, a factor otherwise.
+    #[inline(never)]
+    fn fraction_after(&mut self, left: Node) -> Parsed {
+        let after_integer = self.after_plain_integer();
+        let fraction = self.expr(POSTFIX + 1)?;
+        if after_integer && is_proper(&fraction) && self.peek() != Some(&Tok::Caret) {
+            return Ok(add(left, fraction));
+        }
+        let factor = self.operators(fraction, IMPLIED + 1)?;
+        Ok(multiply(left, factor))
     }
 
     fn after_plain_integer(&self) -> bool {
@@ -583,6 +541,7 @@ impl Parser<'_> {
     }
 
     /// A chain of relations that starts with `first`.
+    #[inline(never)]
     fn chain(&mut self, first: Node) -> Parsed {
         let mut terms = vec![first];
         let mut ops = Vec::new();
@@ -612,6 +571,9 @@ impl Parser<'_> {
             };
             self.pos += 1;
             if op == Relation::Arrow {
+                if ops.is_empty() && terms.iter().any(|t| !t.variables().is_empty()) {
+                    return Err(self.expected("a relation before the conclusion"));
+                }
                 // A conclusion: what follows it counts.
                 terms.clear();
                 ops.clear();
@@ -642,33 +604,24 @@ impl Parser<'_> {
     }
 
     /// A word after an operand: an operation in words or a unit. A remark is left to the caller.
-    fn after_word(&mut self, left: Node, min: u8) -> Result<(Node, bool), SyntaxError> {
+    #[inline(never)]
+    fn after_word(&mut self, left: &mut Node, min: u8) -> Result<Plan, SyntaxError> {
         let word = self.word_at(0).unwrap_or_default();
+        let take = |left: &mut Node| std::mem::replace(left, Node::Dots);
+        let value_follows = self.peek_at(1).is_some_and(starts_value);
+        let mut used = 1;
         let node = match word.as_str() {
-            "percent" | "percents" | "pct" => {
-                self.pos += 1;
-                Node::Percent(Box::new(left))
-            }
+            "percent" | "percents" | "pct" => Node::Percent(Box::new(take(left))),
             "per" if self.word_at(1).as_deref() == Some("cent") => {
-                self.pos += 2;
-                Node::Percent(Box::new(left))
+                used = 2;
+                Node::Percent(Box::new(take(left)))
             }
-            "squared" => {
-                self.pos += 1;
-                Node::Pow(Box::new((left, Node::int(2))))
-            }
-            "cubed" => {
-                self.pos += 1;
-                Node::Pow(Box::new((left, Node::int(3))))
-            }
-            "factorial" => {
-                self.pos += 1;
-                Node::Call(Func::Factorial, vec![left])
-            }
+            "squared" => Node::Pow(Box::new((take(left), Node::int(2)))),
+            "cubed" => Node::Pow(Box::new((take(left), Node::int(3)))),
+            "factorial" => Node::Call(Func::Factorial, vec![take(left)]),
             "hundred" | "thousand" | "million" | "billion" | "trillion" | "dozen"
                 if matches!(left, Node::Num(_)) =>
             {
-                self.pos += 1;
                 let scale = match word.as_str() {
                     "hundred" => 100,
                     "thousand" => 1000,
@@ -677,44 +630,44 @@ impl Parser<'_> {
                     "trillion" => 1_000_000_000_000,
                     _ => 12,
                 };
-                multiply(left, Node::int(scale))
+                multiply(take(left), Node::int(scale))
             }
-            "times" if PRODUCT >= min && self.peek_at(1).is_some_and(starts_value) => {
+            "times" if PRODUCT >= min && value_follows => {
                 self.pos += 1;
-                let right = self.expr(IMPLIED)?;
-                multiply(left, right)
+                return Ok(Plan::Operand(IMPLIED, Join::Multiply));
             }
-            "over" if PRODUCT >= min && self.peek_at(1).is_some_and(starts_value) => {
+            "over" if PRODUCT >= min && value_follows => {
                 self.pos += 1;
-                let right = self.expr(IMPLIED + 1)?;
-                Node::Div(Box::new((left, right)))
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
             }
             "divided" if self.word_at(1).as_deref() == Some("by") && PRODUCT >= min => {
                 self.pos += 2;
-                let right = self.expr(IMPLIED + 1)?;
-                Node::Div(Box::new((left, right)))
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
             }
-            "minus" | "plus" if SUM >= min && self.peek_at(1).is_some_and(starts_value) => {
+            "minus" | "plus" if SUM >= min && value_follows => {
                 self.pos += 1;
-                let right = self.expr(SUM + 1)?;
-                add(left, if word == "minus" { Node::Neg(Box::new(right)) } else { right })
+                return Ok(Plan::Operand(SUM + 1, if word == "minus" { Join::Subtract } else { Join::Add }));
             }
             "base" if matches!(self.peek_at(1), Some(Tok::Number(_))) => {
-                let Some(digits) = self.base_digits(left) else {
+                let Some(digits) = self.base_digits(take(left)) else {
                     return Err(self.expected("a numeral before the base"));
                 };
-                self.base(digits)?
+                *left = self.base(digits)?;
+                return Ok(Plan::Extended);
             }
-            "equals" | "is" if RELATION >= min && self.peek_at(1).is_some_and(starts_value) => {
-                self.chain(left)?
+            "equals" | "is" if RELATION >= min && value_follows => return Ok(Plan::Chain),
+            _ if SIGN >= min => {
+                if let Some(unit) = self.unit() {
+                    *left = Node::Quantity(Box::new(take(left)), unit, false);
+                    return Ok(Plan::Extended);
+                }
+                return Ok(Plan::Stop);
             }
-            _ if SIGN >= min => match self.unit() {
-                Some(unit) => Node::Quantity(Box::new(left), unit, false),
-                None => return Ok((left, false)),
-            },
-            _ => return Ok((left, false)),
+            _ => return Ok(Plan::Stop),
         };
-        Ok((node, true))
+        self.pos += used;
+        *left = node;
+        Ok(Plan::Extended)
     }
 
     /// A unit at the current word, consumed if there is one.
@@ -905,9 +858,44 @@ impl Parser<'_> {
     }
 
     fn prefix(&mut self) -> Parsed {
-        let Some(token) = self.tokens.get(self.pos) else { return Err(self.expected("a value")) };
+        let tokens = self.tokens;
+        let Some(token) = tokens.get(self.pos) else { return Err(self.expected("a value")) };
         self.pos += 1;
-        Ok(match &token.tok {
+        match &token.tok {
+            Tok::Plus => self.expr(SIGN),
+            Tok::Minus => self.signed(Join::Subtract),
+            Tok::PlusMinus => self.signed(Join::PlusMinus(false)),
+            Tok::MinusPlus => self.signed(Join::PlusMinus(true)),
+            Tok::Currency(c) => self.amount(c),
+            Tok::Rel(Relation::Eq | Relation::Approx | Relation::Arrow) | Tok::Colon => self.expr(0),
+            Tok::Rel(op) if op.is_order() => self.one_sided(*op),
+            Tok::Frac => self.two_arguments(false),
+            Tok::Binom => self.two_arguments(true),
+            Tok::Sqrt => self.root(),
+            Tok::Root(n) => self.root_of(Node::int(i64::from(*n))),
+            Tok::Func(f) => self.call(*f),
+            Tok::Sum => self.big(Big::Sum),
+            Tok::Product => self.big(Big::Product),
+            Tok::Overline => self.expr(POSTFIX),
+            Tok::Bar => self.bars(),
+            Tok::Open(Delim::Abs) => self.enclosed(Delim::Abs, Func::Abs),
+            Tok::Open(Delim::Floor) => self.enclosed(Delim::Floor, Func::Floor),
+            Tok::Open(Delim::Ceil) => self.enclosed(Delim::Ceil, Func::Ceil),
+            Tok::Open(delim) => self.group(*delim),
+            Tok::Close(Delim::Bracket) => self.reversed_brackets(),
+            Tok::Begin(env) => self.environment(env),
+            Tok::Word(_) => {
+                self.pos -= 1;
+                self.words()
+            }
+            _ => self.leaf(token),
+        }
+    }
+
+    /// A value of one token (with its subscript or base).
+    #[inline(never)]
+    fn leaf(&mut self, token: &Token) -> Parsed {
+        match &token.tok {
             Tok::Number(n) => {
                 if self.peek() == Some(&Tok::Under) && n.is_plain_integer() {
                     let digits: String =
@@ -915,115 +903,99 @@ impl Parser<'_> {
                     self.pos += 1;
                     return self.base(digits);
                 }
-                Node::Num(n.clone())
+                Ok(Node::Num(n.clone()))
             }
-            Tok::Vulgar(n) => Node::Num(n.clone()),
-            Tok::Name(name) => {
-                let name = name.clone();
-                self.name(name)?
-            }
-            Tok::Const(Constant::E) if self.peek() == Some(&Tok::Under) => self.name("e".into())?,
-            Tok::Const(c) => Node::Const(*c),
-            Tok::Dots => Node::Dots,
-            Tok::Plus => self.expr(SIGN)?,
-            Tok::Minus => Node::Neg(Box::new(self.expr(SIGN)?)),
-            Tok::PlusMinus => Node::PlusMinus(Box::new(self.expr(SIGN)?), false),
-            Tok::MinusPlus => Node::PlusMinus(Box::new(self.expr(SIGN)?), true),
-            Tok::Currency(c) => {
-                let unit = Unit::new([(*c, 1)]);
-                let value = self.expr(IMPLIED + 1)?;
-                // $-5, $5 million
-                match value {
-                    Node::Quantity(..) => value,
-                    value => Node::Quantity(Box::new(value), unit, false),
-                }
-            }
-            Tok::Rel(Relation::Eq | Relation::Approx | Relation::Arrow) | Tok::Colon => self.expr(0)?,
-            Tok::Rel(op) if op.is_order() => {
-                let op = *op;
-                let right = self.expr(RELATION + 1)?;
-                Node::Rel(vec![Node::Var("?".into()), right], vec![op])
-            }
-            Tok::Frac => {
-                let n = self.argument()?;
-                let d = self.argument()?;
-                Node::Div(Box::new((n, d)))
-            }
-            Tok::Binom => {
-                let n = self.argument()?;
-                let k = self.argument()?;
-                Node::Call(Func::Binom, vec![n, k])
-            }
-            Tok::Sqrt => {
-                if self.peek() == Some(&Tok::Open(Delim::Bracket)) {
-                    self.pos += 1;
-                    let n = self.bracketed(|p| p.expr(0))?;
-                    if !self.eat(&Tok::Close(Delim::Bracket)) {
-                        return Err(self.expected("`]` after the root's degree"));
-                    }
-                    let x = self.argument()?;
-                    return Ok(Node::Call(Func::Root, vec![n, x]));
-                }
-                Node::Call(Func::Sqrt, vec![self.argument()?])
-            }
-            Tok::Root(n) => {
-                let n = Node::int(i64::from(*n));
-                let x = self.argument()?;
-                Node::Call(Func::Root, vec![n, x])
-            }
-            Tok::Func(f) => {
-                let f = *f;
-                self.call(f)?
-            }
-            Tok::Sum => self.big(Big::Sum)?,
-            Tok::Product => self.big(Big::Product)?,
-            Tok::Overline => self.expr(POSTFIX)?,
-            Tok::Bar => {
-                let (bars, builder) = (self.bars, self.builder);
-                self.bars = 1;
-                self.builder = false;
-                let inner = self.expr(0)?;
-                self.bars = bars;
-                self.builder = builder;
-                if !self.eat(&Tok::Bar) {
-                    return Err(self.expected("a closing bar"));
-                }
-                Node::Call(Func::Abs, vec![inner])
-            }
-            Tok::Open(Delim::Abs) => self.enclosed(Delim::Abs, Func::Abs)?,
-            Tok::Open(Delim::Floor) => self.enclosed(Delim::Floor, Func::Floor)?,
-            Tok::Open(Delim::Ceil) => self.enclosed(Delim::Ceil, Func::Ceil)?,
-            Tok::Open(delim) => {
-                let delim = *delim;
-                self.group(delim)?
-            }
-            // ]1, 2[
-            Tok::Close(Delim::Bracket) => {
-                let items = self.items()?;
-                let close = match self.peek() {
-                    Some(Tok::Open(Delim::Bracket)) => Delim::Paren,
-                    Some(Tok::Close(Delim::Bracket)) => Delim::Bracket,
-                    _ => return Err(self.expected("the other end of the interval")),
-                };
-                self.pos += 1;
-                Node::Group { open: Delim::Paren, close, items }
-            }
-            Tok::Begin(env) => {
-                let env = env.clone();
-                self.environment(&env)?
-            }
-            Tok::Word(_) => {
-                self.pos -= 1;
-                self.words()?
-            }
+            Tok::Vulgar(n) => Ok(Node::Num(n.clone())),
+            Tok::Name(name) => self.name(name.clone()),
+            Tok::Const(Constant::E) if self.peek() == Some(&Tok::Under) => self.name("e".into()),
+            Tok::Const(c) => Ok(Node::Const(*c)),
+            Tok::Dots => Ok(Node::Dots),
             _ => {
                 self.pos -= 1;
-                return Err(self.expected("a value"));
+                Err(self.expected("a value"))
             }
+        }
+    }
+
+    #[inline(never)]
+    fn signed(&mut self, sign: Join) -> Parsed {
+        let x = Box::new(self.expr(SIGN)?);
+        Ok(match sign {
+            Join::PlusMinus(minus) => Node::PlusMinus(x, minus),
+            _ => Node::Neg(x),
         })
     }
 
+    /// A value after a currency sign: $-5, $5 million.
+    #[inline(never)]
+    fn amount(&mut self, currency: &'static str) -> Parsed {
+        Ok(match self.expr(IMPLIED + 1)? {
+            value @ Node::Quantity(..) => value,
+            value => Node::Quantity(Box::new(value), Unit::new([(currency, 1)]), false),
+        })
+    }
+
+    /// A bound without its variable: > 5.
+    #[inline(never)]
+    fn one_sided(&mut self, op: Relation) -> Parsed {
+        let right = self.expr(RELATION + 1)?;
+        Ok(Node::Rel(vec![Node::Var("?".into()), right], vec![op]))
+    }
+
+    #[inline(never)]
+    fn two_arguments(&mut self, binomial: bool) -> Parsed {
+        let a = self.argument()?;
+        let b = self.argument()?;
+        Ok(if binomial { Node::Call(Func::Binom, vec![a, b]) } else { Node::Div(Box::new((a, b))) })
+    }
+
+    #[inline(never)]
+    fn root(&mut self) -> Parsed {
+        if self.eat(&Tok::Open(Delim::Bracket)) {
+            let n = self.bracketed(|p| p.expr(0))?;
+            if !self.eat(&Tok::Close(Delim::Bracket)) {
+                return Err(self.expected("`]` after the root's degree"));
+            }
+            return self.root_of(n);
+        }
+        Ok(Node::Call(Func::Sqrt, vec![self.argument()?]))
+    }
+
+    #[inline(never)]
+    fn root_of(&mut self, n: Node) -> Parsed {
+        let x = self.argument()?;
+        Ok(Node::Call(Func::Root, vec![n, x]))
+    }
+
+    #[inline(never)]
+    fn bars(&mut self) -> Parsed {
+        let (bars, builder) = (self.bars, self.builder);
+        self.bars = 1;
+        self.builder = false;
+        let inner = self.expr(0)?;
+        self.bars = bars;
+        self.builder = builder;
+        if !self.eat(&Tok::Bar) {
+            return Err(self.expected("a closing bar"));
+        }
+        Ok(Node::Call(Func::Abs, vec![inner]))
+    }
+
+    /// ]1, 2[
+    #[inline(never)]
+    fn reversed_brackets(&mut self) -> Parsed {
+        let items = self.items()?;
+        let close = match self.peek() {
+            Some(Tok::Open(Delim::Bracket)) => Delim::Paren,
+            Some(Tok::Close(Delim::Bracket)) => Delim::Bracket,
+            _ => return Err(self.expected("the other end of the interval")),
+        };
+        self.pos += 1;
+        Ok(Node::Group { open: Delim::Paren, close, items })
+    }
+
     /// A value in words: a number word, "negative five", "square root of 2".
+    #[inline(never)]
     fn words(&mut self) -> Parsed {
         let mut list: Vec<String> = Vec::new();
         let mut consumed: Vec<usize> = Vec::new();
@@ -1143,6 +1115,7 @@ impl Parser<'_> {
         out
     }
 
+    #[inline(never)]
     fn enclosed(&mut self, delim: Delim, func: Func) -> Parsed {
         let inner = self.bracketed(|p| p.expr(0))?;
         // \lfloor 1.5] is a typing error, not a floor
@@ -1168,6 +1141,7 @@ impl Parser<'_> {
         })
     }
 
+    #[inline(never)]
     fn group(&mut self, delim: Delim) -> Parsed {
         if delim == Delim::Brace || (delim == Delim::Group && self.group_is_set()) {
             return self.set(delim);
@@ -1178,12 +1152,7 @@ impl Parser<'_> {
             self.pos += 1;
             return Ok(Node::Group { open: delim, close, items: Vec::new() });
         }
-        self.depth += 1;
-        if self.depth > limits::DEPTH {
-            return Err(SyntaxError::Limit { what: "nesting", limit: limits::DEPTH as usize });
-        }
         let mut items = self.items()?;
-        self.depth -= 1;
         let close = match self.peek() {
             Some(Tok::Close(close)) => *close,
             // [1, 2[
@@ -1228,6 +1197,7 @@ impl Parser<'_> {
         false
     }
 
+    #[inline(never)]
     fn set(&mut self, delim: Delim) -> Parsed {
         if self.eat(&Tok::Close(delim)) {
             return Ok(Node::Const(Constant::Empty));
@@ -1236,10 +1206,6 @@ impl Parser<'_> {
         self.bars = 0;
         self.builder = true;
         self.nested += 1;
-        self.depth += 1;
-        if self.depth > limits::DEPTH {
-            return Err(SyntaxError::Limit { what: "nesting", limit: limits::DEPTH as usize });
-        }
         let head = self.list()?;
         let node = if matches!(self.peek(), Some(Tok::Mid | Tok::Bar | Tok::Colon)) {
             self.pos += 1;
@@ -1253,7 +1219,6 @@ impl Parser<'_> {
             };
             Node::Group { open: Delim::Brace, close: Delim::Brace, items }
         };
-        self.depth -= 1;
         self.nested -= 1;
         self.bars = bars;
         self.builder = builder;
@@ -1263,6 +1228,7 @@ impl Parser<'_> {
         Ok(node)
     }
 
+    #[inline(never)]
     fn environment(&mut self, env: &str) -> Parsed {
         let lines = matches!(
             env,
@@ -1317,6 +1283,7 @@ impl Parser<'_> {
     }
 
     /// A function with its power, subscript and arguments.
+    #[inline(never)]
     fn call(&mut self, func: Func) -> Parsed {
         let mut base = None;
         let mut power = None;
@@ -1464,6 +1431,7 @@ impl Parser<'_> {
         Ok(product)
     }
 
+    #[inline(never)]
     fn big(&mut self, kind: Big) -> Parsed {
         let (mut lower, mut upper) = (None, None);
         for _ in 0..2 {
@@ -1481,6 +1449,104 @@ impl Parser<'_> {
         };
         let body = self.expr(SIGN)?;
         Ok(Node::Big(kind, Box::new(BigParts { var: var.clone(), from: from.clone(), to, body })))
+    }
+}
+
+/// Quantities of one dimension in different units, as in "2 hours and 30 minutes".
+fn mixed_quantity(items: &[Node]) -> bool {
+    let mut seen: Vec<&Unit> = Vec::new();
+    items.len() <= 4
+        && items.iter().all(|n| match n {
+            Node::Quantity(_, u, false) => {
+                let fits = !u.is_currency()
+                    && !seen.contains(&u)
+                    && seen.first().is_none_or(|f| f.measure().0 == u.measure().0);
+                seen.push(u);
+                fits
+            }
+            _ => false,
+        })
+}
+
+/// What the next token does to the value before it.
+enum Plan {
+    Stop,
+    /// The value has been extended in place.
+    Extended,
+    /// An operand of this tightness follows.
+    Operand(u8, Join),
+    Chain,
+    Fraction,
+}
+
+/// How an operand joins the value before it.
+#[derive(Clone, Copy)]
+enum Join {
+    Add,
+    Subtract,
+    PlusMinus(bool),
+    Multiply,
+    Divide,
+    Power,
+    PowerOfNegative,
+    Mod,
+    Choose,
+    Ratio,
+    Set(SetOp),
+}
+
+impl Join {
+    /// Whether joining to `left` makes the tree no deeper than its parts.
+    fn is_flat(self, left: &Node) -> bool {
+        match self {
+            Join::Add | Join::Subtract | Join::PlusMinus(_) => matches!(left, Node::Add(_)),
+            Join::Multiply | Join::Divide => matches!(left, Node::Mul(_)),
+            Join::Ratio => matches!(left, Node::Ratio(_)),
+            Join::Set(op) => matches!(left, Node::Set(o, _) if *o == op),
+            Join::Power | Join::PowerOfNegative | Join::Mod | Join::Choose => false,
+        }
+    }
+}
+
+#[inline(never)]
+fn joined(a: Node, b: Node, join: Join) -> Node {
+    match join {
+        Join::Add => add(a, b),
+        Join::Subtract => add(a, Node::Neg(Box::new(b))),
+        Join::PlusMinus(minus) => add(a, Node::PlusMinus(Box::new(b), minus)),
+        Join::Multiply => multiply(a, b),
+        // A chain of divisions stays flat: a/b/c is a/b times 1/c.
+        Join::Divide if matches!(a, Node::Mul(_) | Node::Div(_)) => {
+            multiply(a, Node::Div(Box::new((Node::int(1), b))))
+        }
+        Join::Divide => Node::Div(Box::new((a, b))),
+        Join::Power => Node::Pow(Box::new((a, b))),
+        Join::PowerOfNegative => Node::Pow(Box::new((a, Node::Neg(Box::new(b))))),
+        Join::Mod => Node::Call(Func::Mod, vec![a, b]),
+        Join::Choose => Node::Call(Func::Binom, vec![a, b]),
+        Join::Ratio => match a {
+            Node::Ratio(mut v) => {
+                v.push(b);
+                Node::Ratio(v)
+            }
+            a => Node::Ratio(vec![a, b]),
+        },
+        Join::Set(op) => match a {
+            Node::Set(o, mut v) if o == op => {
+                v.push(b);
+                Node::Set(op, v)
+            }
+            a => Node::Set(op, vec![a, b]),
+        },
+    }
+}
+
+/// Whether a node is a proper fraction of plain integers.
+fn is_proper(node: &Node) -> bool {
+    let Node::Div(p) = node else { return false };
+    match (&p.0, &p.1) {
+        (Node::Num(n), Node::Num(d)) => n.is_plain_integer() && d.is_plain_integer() && n.value < d.value,
+        _ => false,
     }
 }
 

@@ -31,7 +31,7 @@ pub enum Region {
 }
 
 /// Most breakpoints of one region.
-const POINTS: usize = 256;
+const POINTS: usize = 64;
 
 const EXACT: Rounding = Rounding { significant: u32::MAX, relative: 0.0 };
 

@@ -1,6 +1,6 @@
 //! Scalar values and the decision whether two of them are equal.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::OnceLock};
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -48,8 +48,8 @@ impl Outcome {
 pub struct Scalar {
     /// The expression without its unit.
     pub node: Node,
-    /// Compiled, with bare logarithms read as natural.
-    program: Result<Program, Fail>,
+    /// Compiled when first needed, with bare logarithms read as natural.
+    program: OnceLock<Result<Program, Fail>>,
     /// Its exact rational value, if it has one.
     pub exact: Option<BigRational>,
     /// Its written decimal form, if it is one decimal.
@@ -114,10 +114,15 @@ impl Scalar {
         }
         let percent = matches!(&node, Node::Percent(_))
             || matches!(&node, Node::Neg(x) if matches!(**x, Node::Percent(_)));
-        let program = Program::compile(&node, LogReading::Natural);
-        let exact = match &program {
-            Ok(p) if p.is_constant() && !p.complex && !p.bare_log => p.run(&mut Exact::default(), &[]).ok(),
-            _ => None,
+        let program = OnceLock::new();
+        let exact = match &node {
+            Node::Num(n) => Some(n.value.clone()),
+            _ => match program.get_or_init(|| Program::compile(&node, LogReading::Natural)) {
+                Ok(p) if p.is_constant() && !p.complex && !p.bare_log => {
+                    p.run(&mut Exact::default(), &[]).ok()
+                }
+                _ => None,
+            },
         };
         let decimal = decimal_form(&node);
         let base = if let Node::Base(d, b) = &node { Some((d.clone(), *b)) } else { None };
@@ -134,19 +139,26 @@ impl Scalar {
         Scalar::new(Node::Num(crate::number::Number::rational(q)))
     }
 
+    fn program(&self) -> Result<&Program, Fail> {
+        self.program
+            .get_or_init(|| Program::compile(&self.node, LogReading::Natural))
+            .as_ref()
+            .map_err(|e| *e)
+    }
+
     /// Whether it has no free variables and can be evaluated.
     pub fn is_constant(&self) -> bool {
-        self.program.as_ref().is_ok_and(Program::is_constant)
+        self.program().is_ok_and(Program::is_constant)
     }
 
     /// Whether it can be evaluated at all.
     pub fn is_evaluable(&self) -> bool {
-        self.program.is_ok()
+        self.program().is_ok()
     }
 
     /// The free variables.
     pub fn variables(&self) -> &[String] {
-        self.program.as_ref().map_or(&[], |p| &p.variables)
+        self.program().map_or(&[], |p| &p.variables)
     }
 
     /// A certified enclosure of a real constant.
@@ -154,7 +166,7 @@ impl Scalar {
         if let Some(q) = &self.exact {
             return Some(Ball::rational(q));
         }
-        let p = self.program.as_ref().ok().filter(|p| p.is_constant())?;
+        let p = self.program().ok().filter(|p| p.is_constant())?;
         let value = p.run(&mut Real::<N>::complex(), &[]).ok()?;
         match value.im {
             None => Some(value.re),
@@ -206,17 +218,9 @@ impl Scalar {
         if self.node == other.node {
             return Outcome::yes(Reason::EqualExactly);
         }
-        let (Ok(a), Ok(b)) = (&self.program, &other.program) else {
+        let (Ok(a), Ok(b)) = (self.program(), other.program()) else {
             return Outcome::no(Reason::DifferentValue);
         };
-        if self.exact.is_none() && other.exact.is_none()
-            || !a.is_constant()
-            || !b.is_constant()
-            || a.bare_log
-            || b.bare_log
-        {
-            // fall through
-        }
         let natural = programs_equal(a, b, &self.node, &other.node, 0);
         if natural.equal || !(a.bare_log || b.bare_log) {
             return natural;
@@ -280,7 +284,7 @@ impl Scalar {
 
     /// Whether `self = c × other` for one constant `c`; with `positive`, only for `c > 0`. Both must not vanish.
     pub fn proportional(&self, other: &Scalar, positive: bool) -> Outcome {
-        let (Ok(a), Ok(b)) = (&self.program, &other.program) else {
+        let (Ok(a), Ok(b)) = (self.program(), other.program()) else {
             return if self.node == other.node {
                 Outcome::yes(Reason::EqualExactly)
             } else {

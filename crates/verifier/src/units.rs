@@ -108,6 +108,7 @@ const UNITS: &[Entry] = &[
     e(&["Hz", "hertz"], FREQUENCY, 1, 1),
     e(&["V", "volt", "volts"], VOLTAGE, 1, 1),
     e(&["Ω", "ohm", "ohms"], RESISTANCE, 1, 1),
+    e(&["unit", "units"], [0; 8], 1, 1),
     e(&["mol", "mole", "moles"], [0; 8], 1, 1),
 ];
 
@@ -155,6 +156,11 @@ impl Unit {
     /// Whether this is a plain currency, which is ignored in comparisons; cents are not.
     pub fn is_currency(&self) -> bool {
         matches!(self.factors[..], [(name, 1)] if is_money(name) && name != "¢")
+    }
+
+    /// Whether this is only the word "units" (or square or cubic units), which says nothing.
+    pub fn is_generic(&self) -> bool {
+        self.factors.iter().all(|(name, _)| *name == "unit")
     }
 
     /// The dimension and the exact factor to the base units.

@@ -201,6 +201,6 @@ impl Domain for Exact {
     }
 
     fn cost(&self, _: &Op) -> u64 {
-        2
+        16
     }
 }

@@ -217,7 +217,7 @@ impl Domain for Modular {
     }
 
     fn cost(&self, _: &Op) -> u64 {
-        1
+        4
     }
 }
 

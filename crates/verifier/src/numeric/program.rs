@@ -229,18 +229,18 @@ impl Program {
         log: LogReading,
         bound: &mut Vec<(String, u32)>,
     ) -> Result<(), Fail> {
-        // A transposed matrix or a set's complement is no power.
         self.emit(base, log, bound)?;
-        if let Ok(p) = Program::compile(exponent, log)
-            && p.is_constant()
-            && !p.complex
-            && let Ok(q) = p.run(&mut Exact::default(), &[])
+        let at = self.ops.len();
+        self.emit(exponent, log, bound)?;
+        // A constant rational exponent becomes part of the instruction.
+        let constant = !self.ops[at..].iter().any(|op| matches!(op, Op::Var(_) | Op::I));
+        if constant && let Ok(q) = self.segment(&mut Exact::default(), &mut Vec::new(), at, self.ops.len(), 0)
         {
+            self.ops.truncate(at);
             let index = self.numbers.len() as u32;
             self.numbers.push(q);
             return self.push(Op::PowQ(index));
         }
-        self.emit(exponent, log, bound)?;
         self.push(Op::Pow)
     }
 
@@ -342,12 +342,18 @@ impl Program {
                     let from = stack.pop().ok_or(Fail::Kind)?;
                     let from = domain.integer(&from).ok_or(Fail::Domain)?;
                     let to = domain.integer(&to).ok_or(Fail::Domain)?;
+                    if to.saturating_sub(from) > limits::TERMS {
+                        return Err(Fail::Budget);
+                    }
                     let unit = if *kind == Big::Sum { 0 } else { 1 };
                     let mut acc = domain.number(&BigRational::from_integer(unit.into()))?;
                     let mut k = from;
                     let body = at + *len as usize;
                     while k <= to {
                         let value = domain.number(&BigRational::from_integer(k.into()))?;
+                        if slots.len() <= *slot as usize {
+                            slots.resize(*slot as usize + 1, None);
+                        }
                         slots[*slot as usize] = Some(value);
                         let term = self.segment(domain, slots, at, body, nested + 1)?;
                         acc = if *kind == Big::Sum {
