@@ -4,10 +4,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     compare::compare,
-    extract::{self, Extraction},
+    extract::{self, Extraction, Source},
     lex::SyntaxError,
     policy::Policy,
-    value::Answer,
+    value::{Answer, Value},
     verdict::{Reason, Verdict, Verification},
 };
 
@@ -99,12 +99,19 @@ pub fn verify_with(gold: &Gold, response: &Response<'_>, policy: &Policy) -> Ver
     } else {
         extract::extract(response.text, policy)
     };
-    let Extraction { text, span, .. } = match found {
+    let Extraction { text, span, source } = match found {
         Ok(found) => found,
         Err(reason) => return Verification::new(Verdict::UnparsedResponse, reason),
     };
     let (verdict, reason) = match Answer::read(&text, policy) {
         Err(_) => (Verdict::UnparsedResponse, Reason::ResponseSyntax),
+        // Words that nobody marked as the answer do not answer a mathematical question.
+        Ok(Answer { value: Value::Text(_), .. })
+            if !matches!(source, Source::Boxed | Source::Tag | Source::Hashes)
+                && expected.is_mathematics() =>
+        {
+            (Verdict::UnparsedResponse, Reason::NoAnswer)
+        }
         Ok(answer) => {
             let outcome = compare(expected, &answer, policy);
             (if outcome.equal { Verdict::Correct } else { Verdict::Incorrect }, outcome.reason)

@@ -102,6 +102,13 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Whether it means something other than words or a choice.
+    pub fn is_mathematics(&self) -> bool {
+        !matches!(self.value, Value::Text(_) | Value::Choice(..) | Value::Undefined)
+    }
+}
+
 /// The text without dollar signs and needless blanks; one blank stays between letters or digits that it keeps apart.
 pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
