@@ -110,7 +110,7 @@ pub fn verify_with(gold: &Gold, response: &Response<'_>, policy: &Policy) -> Ver
             if !matches!(source, Source::Boxed | Source::Tag | Source::Hashes)
                 && expected.is_mathematics() =>
         {
-            (Verdict::UnparsedResponse, Reason::NoAnswer)
+            return Verification::new(Verdict::UnparsedResponse, Reason::NoAnswer);
         }
         Ok(answer) => {
             let outcome = compare(expected, &answer, policy);
