@@ -1,0 +1,160 @@
+//! Checkpoints that are whole or not there.
+//!
+//! A checkpoint is written under a hidden name. Its manifest, with length and checksum of every file, comes last;
+//! then the folder gets its name. Reading checks the manifest, so a checkpoint torn by a crash, a full disk or a
+//! bad copy is found, named, and the one before it is used.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, files};
+
+/// The file that makes a checkpoint whole.
+const MANIFEST: &str = "manifest.json";
+
+/// Which checkpoints stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keep {
+    /// How many of the newest. At least 2 are kept, so that one may be damaged.
+    pub last: usize,
+    /// The one with the lowest value given to [`RunFolder::mark_best`](crate::RunFolder::mark_best), too.
+    pub best: bool,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { last: 2, best: true }
+    }
+}
+
+/// A whole checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The number of steps taken when it was written.
+    pub step: u64,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+impl Checkpoint {
+    /// Reads one of its JSON files.
+    ///
+    /// # Errors
+    /// When the file is missing or does not hold such a value.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        files::read_json(self.path.join(name))
+    }
+
+    /// One of its files.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    format: u32,
+    step: u64,
+    files: BTreeMap<String, Content>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
+struct Content {
+    bytes: u64,
+    crc32: u32,
+}
+
+/// `step-N`.
+pub(crate) fn folder_name(step: u64) -> String {
+    format!("step-{step}")
+}
+
+/// Makes a folder of written files a checkpoint: manifest, durability, name.
+pub(crate) fn seal(temporary: &Path, path: &Path, step: u64) -> Result<(), Error> {
+    let mut found = BTreeMap::new();
+    for (name, file) in list(temporary, "")? {
+        // Made durable here, once, for whoever wrote it.
+        File::open(&file).and_then(|file| file.sync_all()).map_err(Error::io("write", &file))?;
+        found.insert(name, content(&file)?);
+    }
+    files::write_json(temporary.join(MANIFEST), &Manifest { format: 1, step, files: found })?;
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
+    }
+    fs::rename(temporary, path).map_err(Error::io("rename", temporary))?;
+    files::sync_folder(path.parent())
+}
+
+/// Checks a checkpoint's manifest against its files.
+pub(crate) fn check(path: &Path, step: u64) -> Result<(), Error> {
+    let manifest: Manifest = files::read_json(path.join(MANIFEST))?;
+    if manifest.format != 1 || manifest.step != step {
+        return Err(Error::damaged(path, "its manifest is of another checkpoint or format"));
+    }
+    for (name, expected) in &manifest.files {
+        let outside =
+            Path::new(name).components().any(|part| !matches!(part, std::path::Component::Normal(_)));
+        if outside {
+            return Err(Error::damaged(path, format!("its manifest names `{name}`, which is not inside")));
+        }
+        let found = content(&path.join(name))?;
+        if found != *expected {
+            return Err(Error::damaged(path, format!("`{name}` has {found:?}, its manifest {expected:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// The steps that have a folder, in falling order, whole or not.
+pub(crate) fn steps(folder: &Path) -> Result<Vec<u64>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", folder)(error)),
+    };
+    let mut steps = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|name| name.strip_prefix("step-")).and_then(|n| n.parse().ok());
+        steps.extend(step);
+    }
+    steps.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(steps)
+}
+
+fn content(path: &Path) -> Result<Content, Error> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        if count == 0 {
+            return Ok(Content { bytes, crc32: hasher.finalize() });
+        }
+        hasher.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+}
+
+fn list(folder: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let path = entry.path();
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if path.is_dir() {
+            found.extend(list(&path, &format!("{name}/"))?);
+        } else {
+            found.push((name, path));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,146 @@
+//! Gradients summed over micro-batches.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor};
+
+use crate::GradientReducer;
+
+/// Gradients of a module's parameters, summed over micro-batches, in visit order and in f32.
+///
+/// Losses are sums over tokens, so gradients of micro-batches add up to the full batch's exactly; one
+/// [`scale`](Self::scale) by the inverse of the *global* token count makes the mean of them. A factor is kept
+/// beside the tensors and applied by the optimiser, so scaling and clipping cost nothing per parameter.
+///
+/// A parameter that no loss touched has no gradient, and the optimiser leaves it alone, as PyTorch does for
+/// `grad = None`.
+#[derive(Default, Debug)]
+pub struct Gradients {
+    tensors: Vec<Option<Tensor<1>>>,
+    factor: f64,
+}
+
+impl Gradients {
+    /// No gradients yet.
+    pub fn new() -> Self {
+        Self { tensors: Vec::new(), factor: 1.0 }
+    }
+
+    /// Adds one backward pass: `gradients.add(loss.sum.backward(), &model)`.
+    ///
+    /// # Panics
+    /// When the module has another number of parameters than the one added before.
+    pub fn add<M: Module>(&mut self, gradients: burn::tensor::Gradients, module: &M) {
+        self.apply_factor();
+        let first = self.tensors.is_empty();
+        let mut adder = Adder { gradients, into: &mut self.tensors, index: 0, first };
+        module.visit(&mut adder);
+        let visited = adder.index;
+        assert_eq!(visited, self.tensors.len(), "gradients of another module were added");
+    }
+
+    /// Multiplies all gradients, as in `scale(1.0 / tokens)`.
+    pub fn scale(&mut self, factor: f64) {
+        self.factor *= factor;
+    }
+
+    /// The Euclidean norm over all parameters together: 0 without gradients; not finite if any entry is not.
+    pub fn global_norm(&self) -> f64 {
+        let squares = self.tensors.iter().flatten().map(|tensor| {
+            // In f64, because squares of large gradients leave f32's range.
+            let norm: f64 = norm(tensor);
+            norm * norm
+        });
+        squares.sum::<f64>().sqrt() * self.factor.abs()
+    }
+
+    /// Scales all gradients so that their global norm is at most `max_norm`; returns the norm before.
+    ///
+    /// PyTorch's `clip_grad_norm_`: the factor is `min(1, max_norm / (norm + 1e-6))`. A norm that is not finite
+    /// is returned and nothing is changed: see [`NonFinite`](crate::NonFinite).
+    pub fn clip_global_norm(&mut self, max_norm: f64) -> f64 {
+        let norm = self.global_norm();
+        if norm.is_finite() {
+            self.factor *= (max_norm / (norm + 1e-6)).min(1.0);
+        }
+        norm
+    }
+
+    /// Sums gradients over all workers. Every worker must have touched the same parameters; one that had no
+    /// data passes gradients of a zero loss.
+    pub fn reduce(&mut self, reducer: &mut dyn GradientReducer) {
+        if reducer.workers() == 1 {
+            return;
+        }
+        self.apply_factor();
+        for tensor in self.tensors.iter_mut().flatten() {
+            let device = tensor.device();
+            let mut values: Vec<f32> = tensor.to_data().iter::<f32>().collect();
+            reducer.sum(&mut values);
+            *tensor = Tensor::from_data(values.as_slice(), &device);
+        }
+    }
+
+    /// Whether no gradient was added.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.iter().all(Option::is_none)
+    }
+
+    /// The number of parameters visited, with or without gradient.
+    pub(crate) fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    pub(crate) fn take(&mut self, index: usize) -> Option<Tensor<1>> {
+        self.tensors[index].take()
+    }
+
+    pub(crate) fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// One parameter's gradient, flat, in visit order: for tests and diagnostics.
+    pub fn get(&self, index: usize) -> Option<Tensor<1>> {
+        let tensor = self.tensors.get(index)?.clone()?;
+        Some(if self.factor == 1.0 { tensor } else { tensor.mul_scalar(self.factor) })
+    }
+
+    fn apply_factor(&mut self) {
+        let factor = std::mem::replace(&mut self.factor, 1.0);
+        if factor != 1.0 {
+            for tensor in self.tensors.iter_mut().flatten() {
+                tensor.inplace(|tensor| tensor.mul_scalar(factor));
+            }
+        }
+    }
+}
+
+fn norm(tensor: &Tensor<1>) -> f64 {
+    f64::from(tensor.clone().square().sum().into_scalar::<f32>()).sqrt()
+}
+
+struct Adder<'a> {
+    gradients: burn::tensor::Gradients,
+    into: &'a mut Vec<Option<Tensor<1>>>,
+    index: usize,
+    first: bool,
+}
+
+impl ModuleVisitor for Adder<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.base();
+        let gradient = if tensor.is_require_grad() { tensor.grad_remove(&mut self.gradients) } else { None };
+        let gradient = gradient.map(|gradient| {
+            let flat = gradient.reshape([-1]);
+            if flat.dtype() == DType::F32 { flat } else { flat.cast(DType::F32) }
+        });
+        if self.first {
+            self.into.push(gradient);
+        } else if let (Some(slot), Some(gradient)) = (self.into.get_mut(self.index), gradient) {
+            *slot = Some(match slot.take() {
+                Some(sum) => sum.add(gradient),
+                None => gradient,
+            });
+        }
+        self.index += 1;
+    }
+}
