@@ -1,0 +1,70 @@
+//! One AdamW update of one parameter.
+
+use burn::tensor::Tensor;
+
+use crate::composed;
+
+/// Everything [`adamw_step`] needs besides tensors. PyTorch's names, meaning and order of operations.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWStep {
+    /// Learning rate of this step.
+    pub lr: f64,
+    /// Decay of the first moment (PyTorch's default: 0.9).
+    pub beta1: f64,
+    /// Decay of the second moment (PyTorch's default: 0.999).
+    pub beta2: f64,
+    /// Added to the root of the second moment (PyTorch's default: 1e-8).
+    pub eps: f64,
+    /// Decoupled weight decay (PyTorch's default: 1e-2).
+    pub weight_decay: f64,
+    /// Number of this update, counted from 1: it sets the bias corrections.
+    pub step: u64,
+}
+
+impl AdamWStep {
+    pub(crate) fn bias_correction1(&self) -> f64 {
+        1.0 - self.beta1.powf(self.step as f64)
+    }
+
+    pub(crate) fn bias_correction2(&self) -> f64 {
+        1.0 - self.beta2.powf(self.step as f64)
+    }
+}
+
+/// The moments of one parameter, kept in `f32`.
+#[derive(Debug, Clone)]
+pub struct AdamWState<const D: usize> {
+    /// Running mean of the gradient.
+    pub first: Tensor<D>,
+    /// Running mean of its square.
+    pub second: Tensor<D>,
+}
+
+/// One step of AdamW (Loshchilov & Hutter 2019, <https://arxiv.org/abs/1711.05101>, algorithm 2) as `torch.optim.AdamW` computes it:
+///
+/// ```text
+/// param  <- param (1 - lr weight_decay)
+/// first  <- beta1 first  + (1 - beta1) grad
+/// second <- beta2 second + (1 - beta2) grad²
+/// param  <- param - lr / (1 - beta1^step) first / (sqrt(second) / sqrt(1 - beta2^step) + eps)
+/// ```
+///
+/// Takes tensors of the inner device (no graph) and returns them updated; the fused body writes in place what nobody else holds.
+///
+/// # Panics
+/// If shapes differ or `step` is 0.
+pub fn adamw_step<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    state: AdamWState<D>,
+    step: &AdamWStep,
+) -> (Tensor<D>, AdamWState<D>) {
+    let expected = param.dims();
+    for (name, found) in
+        [("grad", grad.dims()), ("first", state.first.dims()), ("second", state.second.dims())]
+    {
+        assert!(found == expected, "adamw_step: expected `{expected:?}`, found `{found:?}` for `{name}`");
+    }
+    assert!(step.step > 0, "adamw_step: steps are counted from 1");
+    composed::adamw_step(param, grad, state, step)
+}

@@ -1,0 +1,65 @@
+//! RMSNorm, rotary positions and SwiGLU.
+
+use burn::tensor::Tensor;
+
+use crate::composed;
+
+/// Root-mean-square normalisation over the last axis, as Llama and Qwen use it.
+///
+/// `y = x / sqrt(mean(x²) + eps) * weight` (Zhang & Sennrich 2019, <https://arxiv.org/abs/1910.07467>, equation 4). The mean and
+/// the root run in `f32`; a narrower `x` is rounded to its own type before the weight, as transformers does.
+///
+/// `x` `[batch, time, dim]`, `weight` `[dim]` → `[batch, time, dim]`. Differentiable in both.
+///
+/// # Panics
+/// If `weight` does not have `dim` entries.
+pub fn rms_norm(x: Tensor<3>, weight: Tensor<1>, eps: f64) -> Tensor<3> {
+    let ([_, _, dim], [found]) = (x.dims(), weight.dims());
+    assert!(dim == found, "rms_norm: expected `[{dim}]`, found `[{found}]` for `weight`");
+    composed::rms_norm(x, weight, eps)
+}
+
+/// Rotary position embedding with the two halves of each head rotated against each other, as Hugging Face's Llama and
+/// Qwen do (not interleaved pairs).
+///
+/// With `half = dim / 2` and position `p`: `y[i] = x[i] cos[p, i] - x[i + half] sin[p, i]` and
+/// `y[i + half] = x[i + half] cos[p, i] + x[i] sin[p, i]` (Su et al. 2021, <https://arxiv.org/abs/2104.09864>, equation 34, with
+/// permuted channels).
+///
+/// `x` `[batch, time, heads, dim]`; `cos`, `sin` either `[time, half]`, shared by the batch, or `[batch * time, half]`, one row per
+/// token (packed batches and caches). Differentiable in `x`; the tables are constants.
+///
+/// # Panics
+/// If `dim` is odd or a table's shape does not fit.
+pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
+    let [batch, time, heads, dim] = x.dims();
+    assert!(dim % 2 == 0, "rotary: expected an even head size, found {dim}");
+    let half = dim / 2;
+    for (name, found) in [("cos", cos.dims()), ("sin", sin.dims())] {
+        assert!(
+            found == [time, half] || found == [batch * time, half],
+            "rotary: expected `[{time}, {half}]` or `[{}, {half}]`, found `{found:?}` for `{name}`",
+            batch * time
+        );
+    }
+    assert!(cos.dims() == sin.dims(), "rotary: `cos` is {:?} but `sin` is {:?}", cos.dims(), sin.dims());
+    let (cos, sin) = (cos.detach(), sin.detach());
+    if cos.dims()[0] == time {
+        composed::rotary(x, cos, sin)
+    } else {
+        composed::rotary(x.reshape([1, batch * time, heads, dim]), cos, sin).reshape([batch, time, heads, dim])
+    }
+}
+
+/// The gate of Llama's feed-forward block: `silu(gate) * up`, with `silu(x) = x / (1 + exp(-x))`
+/// (Shazeer 2020, <https://arxiv.org/abs/2002.05202>, equation 5).
+///
+/// Both arguments and the result are `[batch, time, dim]`. Differentiable in both.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
+    let (expected, found) = (gate.dims(), up.dims());
+    assert!(expected == found, "swiglu: expected `{expected:?}`, found `{found:?}` for `up`");
+    composed::swiglu(gate, up)
+}

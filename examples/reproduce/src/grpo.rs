@@ -1,0 +1,184 @@
+//! The RL loop: sample groups, verify, compare within the group, move the policy.
+
+use anyhow::Result;
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+use models::{CausalLm, Inputs};
+use policy_gradient::{
+    Aggregation, GlobalCounts, GroupConfig, Objective, TokenLogProbConfig, advantage, aggregate, objective, token_log_probs,
+};
+use rand::seq::SliceRandom;
+use serde_json::json;
+use training::{AdamWConfig, Gradients, NonFinite, NonFinitePolicy, stream};
+
+use crate::arms::Variant;
+use crate::measure::{asks, is_correct};
+use crate::phase::Phase;
+use crate::recipe::{Rl, Tuned};
+use crate::rollout::{Response, Text, sample};
+use crate::sets::training_question;
+use crate::world::approaches_used;
+
+/// One RL run's settings, with the variant's changes already made.
+pub struct Grpo<'a> {
+    /// Shown beside the progress bar.
+    pub label: &'a str,
+    /// Common settings.
+    pub rl: Rl,
+    /// This arm's learning rate and entropy bonus.
+    pub tuned: Tuned,
+    /// Whether prompts name the approaches.
+    pub variant: Variant,
+    /// The run's seed.
+    pub seed: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// A response with its advantage.
+struct Rollout {
+    response: Response,
+    advantage: f32,
+}
+
+/// Runs GRPO from the phase's last checkpoint if there is one, and returns the trained model.
+pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> Result<CausalLm> {
+    let adamw = AdamWConfig { lr: config.tuned.lr, weight_decay: 0.0, ..AdamWConfig::default() };
+    let (mut model, mut optimizer, start) = phase.restore(model, adamw)?;
+    let rl = &config.rl;
+    let surrogate = Objective::ppo_clip(rl.clip_low, rl.clip_high);
+    let mut guard = NonFinite::new(NonFinitePolicy::Stop);
+    let mut progress = phase.progress(config.label, rl.steps, start);
+    for step in start..rl.steps {
+        let (rollouts, mut metrics) = roll_out(&model, text, config, step)?;
+
+        let mut order: Vec<usize> = (0..rollouts.len()).collect();
+        order.shuffle(&mut stream(config.seed, "rl-minibatch", step, 0, 0));
+        let (mut loss_sum, mut entropy_sum, mut norm_max, mut clipped) = (0.0, 0.0, 0.0_f64, 0.0);
+        let minibatches: Vec<&[usize]> = order.chunks(order.len().div_ceil(rl.minibatches).max(1)).collect();
+        for (i, minibatch) in minibatches.iter().enumerate() {
+            let batch = collate(minibatch.iter().map(|i| &rollouts[*i]), text.pad, &model.device());
+            let hidden = model.hidden(Inputs::new(batch.tokens));
+            let new = token_log_probs(
+                hidden,
+                model.head(),
+                batch.targets,
+                batch.mask.clone(),
+                &TokenLogProbConfig { temperature: rl.temperature, ..TokenLogProbConfig::default() },
+            )?;
+            let counts = GlobalCounts::from_mask(&batch.mask);
+            let per_token = objective(new.logp, batch.old_logp, batch.advantages, batch.mask.clone(), &surrogate)?;
+            let policy = aggregate(per_token.loss, batch.mask.clone(), Aggregation::TokenMean, &counts)?;
+            let entropy = aggregate(new.entropy, batch.mask, Aggregation::TokenMean, &counts)?;
+            entropy_sum += entropy.clone().into_scalar::<f64>();
+            clipped += per_token.diagnostics.clip_fraction();
+            let loss = policy - entropy * config.tuned.entropy;
+            let value: f64 = loss.clone().into_scalar();
+            let mut gradients = Gradients::new();
+            gradients.add(loss.backward(), &model);
+            let norm = gradients.clip_global_norm(rl.max_norm);
+            guard.check(step * rl.minibatches as u64 + i as u64, value, norm)?;
+            model = optimizer.step(config.tuned.lr, model, gradients);
+            loss_sum += value;
+            norm_max = norm_max.max(norm);
+        }
+
+        let updates = minibatches.len() as f64;
+        metrics["loss"] = json!(loss_sum / updates);
+        metrics["entropy"] = json!(entropy_sum / updates);
+        metrics["clip_fraction"] = json!(clipped / updates);
+        metrics["gradient_norm"] = json!(norm_max);
+        phase.folder.log(step + 1, &metrics, &json!({}))?;
+        progress.update(step + 1, format!("reward {:.3}", metrics["reward"].as_f64().unwrap_or(0.0)));
+        phase.pause_point(step + 1, step + 1 == rl.steps, config.checkpoint_every, &model, &optimizer)?;
+    }
+    progress.finish();
+    Ok(model)
+}
+
+/// Samples a group for each of the step's questions and compares rewards within it.
+fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(Vec<Rollout>, serde_json::Value)> {
+    use burn::module::AutodiffModule;
+    let rl = &config.rl;
+    let questions: Vec<_> = (0..rl.questions)
+        .map(|i| {
+            let mut rng = stream(config.seed, "rl-question", step, i as u64, 0);
+            training_question(format!("rl-{step}-{i}"), &rl.parts, &mut rng)
+        })
+        .collect();
+    let mut asks = asks(&questions, rl.samples, config.variant == Variant::Prompted);
+    for ask in &mut asks {
+        ask.id += step << 20;
+    }
+    let per_question = asks.len() / questions.len();
+    let sampled = sample(&model.valid(), text, &asks, rl.temperature, config.seed)?;
+
+    let (mut rewards, mut groups, mut responses) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, (question, rows)) in questions.iter().zip(sampled.chunks(per_question)).enumerate() {
+        for response in rows.iter().flatten() {
+            rewards.push(f32::from(u8::from(is_correct(question, response))));
+            groups.push(i as u64);
+            responses.push(response.clone());
+        }
+    }
+    let advantages = advantage::group(&rewards, &groups, &GroupConfig::default())?;
+
+    let count = responses.len() as f64;
+    let combined = |r: &Response| {
+        let used = approaches_used(&r.text);
+        used.iter().any(|a| *a != used[0])
+    };
+    let share = |n: usize| n as f64 / count;
+    let even = |rewards: &[f32]| rewards.iter().all(|r| *r == rewards[0]);
+    let metrics = json!({
+        "reward": f64::from(rewards.iter().sum::<f32>()) / count,
+        "length": responses.iter().map(|r| r.sample.tokens.len()).sum::<usize>() as f64 / count,
+        "truncated": share(responses.iter().filter(|r| !r.finished).count()),
+        "combined": share(responses.iter().filter(|r| combined(r)).count()),
+        "groups_without_signal": rewards.chunks(rl.samples).filter(|g| even(g)).count(),
+    });
+    let rollouts = responses.into_iter().zip(advantages).map(|(response, advantage)| Rollout { response, advantage });
+    Ok((rollouts.collect(), metrics))
+}
+
+/// Right-padded tensors of some rollouts; all `[batch, time]`, position `t` predicts token `t + 1`.
+struct RolloutBatch {
+    tokens: Tensor<2, Int>,
+    targets: Tensor<2, Int>,
+    mask: Tensor<2, Bool>,
+    old_logp: Tensor<2>,
+    advantages: Tensor<2>,
+}
+
+fn collate<'a>(
+    rollouts: impl Iterator<Item = &'a Rollout>,
+    pad: u32,
+    device: &burn::tensor::Device,
+) -> RolloutBatch {
+    let rollouts: Vec<&Rollout> = rollouts.collect();
+    let length = |r: &Rollout| r.response.prompt.len() + r.response.sample.tokens.len();
+    let time = rollouts.iter().map(|r| length(r) - 1).max().unwrap_or(0);
+    let size = rollouts.len() * time;
+    let (mut tokens, mut targets) = (vec![pad as i32; size], vec![pad as i32; size]);
+    let (mut mask, mut old_logp, mut advantages) = (vec![false; size], vec![0.0f32; size], vec![0.0f32; size]);
+    for (row, rollout) in rollouts.iter().enumerate() {
+        let Response { prompt, sample, .. } = &rollout.response;
+        let ids: Vec<i32> = prompt.iter().chain(&sample.tokens).map(|id| *id as i32).collect();
+        let at = row * time;
+        tokens[at..at + ids.len() - 1].copy_from_slice(&ids[..ids.len() - 1]);
+        targets[at..at + ids.len() - 1].copy_from_slice(&ids[1..]);
+        let first = at + prompt.len() - 1;
+        for (i, logp) in sample.logprobs.iter().enumerate() {
+            mask[first + i] = true;
+            old_logp[first + i] = *logp;
+            advantages[first + i] = rollout.advantage;
+        }
+    }
+    let shape = [rollouts.len(), time];
+    RolloutBatch {
+        tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
+        targets: Tensor::from_data(TensorData::new(targets, shape), device),
+        mask: Tensor::from_data(TensorData::new(mask, shape), device),
+        old_logp: Tensor::from_data(TensorData::new(old_logp, shape), device),
+        advantages: Tensor::from_data(TensorData::new(advantages, shape), device),
+    }
+}

@@ -1,0 +1,195 @@
+//! Every number of the experiment. `Recipe::default()` is what was frozen after the sweep; a TOML file can replace any of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::world::documents::DocumentConfig;
+
+/// All settings of one run, as written to `config.toml`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// The network.
+    pub model: ModelShape,
+    /// What pre-training reads.
+    pub documents: DocumentConfig,
+    /// Pre-training.
+    pub pretrain: Pretrain,
+    /// Self-generation and selection.
+    pub generation: Generation,
+    /// SFT on what was selected; the same for every data set.
+    pub midtrain: Midtrain,
+    /// GRPO, the same for every arm but for the tuned values below.
+    pub rl: Rl,
+    /// Measurement.
+    pub evaluation: Evaluation,
+    /// What the sweep on development seeds chose for each starting point: keys `base`, `star`, `mid`, ...
+    pub tuned: BTreeMap<String, Tuned>,
+}
+
+/// A Llama of this size.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelShape {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Number of attention heads.
+    pub heads: usize,
+}
+
+impl Default for ModelShape {
+    fn default() -> Self {
+        ModelShape { hidden: 64, intermediate: 192, layers: 2, heads: 4 }
+    }
+}
+
+/// Pre-training on documents that each use one approach.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pretrain {
+    /// Optimiser steps before the gate is tried.
+    pub steps: u64,
+    /// Documents a step.
+    pub batch: usize,
+    /// Peak learning rate; cosine to a tenth after a warm-up.
+    pub lr: f64,
+    /// Warm-up steps.
+    pub warmup: u64,
+    /// Every approach must solve this share of one-part problems of its own kind, greedily, when asked for by name.
+    pub gate: f64,
+    /// Steps added, at the lowest learning rate, while the gate is not met.
+    pub extra_steps: u64,
+    /// How often steps are added before the run gives up.
+    pub extra_rounds: u64,
+}
+
+impl Default for Pretrain {
+    fn default() -> Self {
+        Pretrain { steps: 3000, batch: 64, lr: 3e-3, warmup: 100, gate: 0.95, extra_steps: 300, extra_rounds: 5 }
+    }
+}
+
+/// Self-generation: each question, each approach's prompt, several candidates.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Generation {
+    /// Number of seed questions.
+    pub questions: usize,
+    /// Candidates per question and approach; STaR draws as many per question in all.
+    pub samples: usize,
+    /// Relative weights of one, two, ... parts among the seed questions.
+    pub parts: Vec<f64>,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Generation { questions: 800, samples: 12, parts: vec![1.0] }
+    }
+}
+
+/// Supervised fine-tuning, without the approach in the prompt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Midtrain {
+    /// Optimiser steps, the same for every data set.
+    pub steps: u64,
+    /// Instances a step.
+    pub batch: usize,
+    /// Peak learning rate; linear to zero.
+    pub lr: f64,
+}
+
+impl Default for Midtrain {
+    fn default() -> Self {
+        Midtrain { steps: 60, batch: 64, lr: 5e-4 }
+    }
+}
+
+/// GRPO.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rl {
+    /// Rollout steps.
+    pub steps: u64,
+    /// Questions a step.
+    pub questions: usize,
+    /// Responses a question: the group.
+    pub samples: usize,
+    /// Optimiser steps a rollout.
+    pub minibatches: usize,
+    /// Clip range below.
+    pub clip_low: f64,
+    /// Clip range above.
+    pub clip_high: f64,
+    /// Gradient norm limit.
+    pub max_norm: f64,
+    /// Sampling temperature.
+    pub temperature: f64,
+    /// Relative weights of one, two, ... parts among the training questions.
+    pub parts: Vec<f64>,
+    /// Learning rate and entropy bonus where `tuned` does not say otherwise.
+    pub default: Tuned,
+}
+
+impl Default for Rl {
+    fn default() -> Self {
+        Rl {
+            steps: 100,
+            questions: 16,
+            samples: 12,
+            minibatches: 2,
+            clip_low: 0.2,
+            clip_high: 0.28,
+            max_norm: 1.0,
+            temperature: 1.0,
+            parts: vec![0.0, 1.0],
+            default: Tuned { lr: 3e-4, entropy: 0.01 },
+        }
+    }
+}
+
+/// What the sweep may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuned {
+    /// Learning rate of GRPO.
+    pub lr: f64,
+    /// Coefficient of the entropy bonus, per token.
+    pub entropy: f64,
+}
+
+/// What is measured on every model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evaluation {
+    /// Questions of each set.
+    pub questions: usize,
+    /// Samples per question, at temperature one.
+    pub samples: usize,
+    /// Bootstrap resamples of an interval.
+    pub resamples: usize,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Evaluation { questions: 128, samples: 16, resamples: 2000 }
+    }
+}
+
+impl Recipe {
+    /// A smoke run: everything happens, nothing is learned.
+    pub fn quick() -> Recipe {
+        let mut recipe = Recipe::default();
+        recipe.pretrain = Pretrain { steps: 30, batch: 32, gate: 0.0, ..recipe.pretrain };
+        recipe.generation = Generation { questions: 12, samples: 4, ..recipe.generation };
+        recipe.midtrain = Midtrain { steps: 4, batch: 16, ..recipe.midtrain };
+        recipe.rl = Rl { steps: 3, questions: 4, samples: 4, ..recipe.rl };
+        recipe.evaluation = Evaluation { questions: 8, resamples: 200, ..recipe.evaluation };
+        recipe
+    }
+}
