@@ -57,9 +57,9 @@ fn configs() -> Vec<LossConfig> {
 fn uniform_logits_give_the_logarithm_of_the_vocabulary() {
     for device in devices() {
         let example = Example::all(vec![1, 2, 3]);
-        let batch = Batch::collate(&[&example], 0, &device);
+        let batch = Batch::collate(&[&example], 0, &device).unwrap();
         let hidden = Tensor::zeros([1, 2, 4], &device);
-        let loss = cross_entropy(hidden, random([5, 4], 1, &device), &batch, &LossConfig::default());
+        let loss = cross_entropy(hidden, random([5, 4], 1, &device), &batch, &LossConfig::default()).unwrap();
         let metrics = loss.metrics();
         assert!((metrics.loss - 2.0 * 5.0_f64.ln()).abs() < 1e-6);
         assert!((metrics.perplexity() - 5.0).abs() < 1e-5);
@@ -74,7 +74,7 @@ fn values_are_the_definitions() {
         for config in configs() {
             let examples =
                 [Example::all(vec![1, 2, 3, 4, 0]), Example::prompt_completion(vec![1, 4], vec![3, 2])];
-            let batch = Batch::collate(&[&examples[0], &examples[1]], 0, &device);
+            let batch = Batch::collate(&[&examples[0], &examples[1]], 0, &device).unwrap();
             let hidden = random([2, 4, 6], 2, &device);
             let head = random([5, 6], 3, &device);
             let values = vec(hidden.clone());
@@ -83,7 +83,7 @@ fn values_are_the_definitions() {
                 .flat_map(|place| values[place * 6..place * 6 + 6].to_vec())
                 .collect();
             let expected = reference(&counted, &vec(head.clone()), 6, &[2, 3, 4, 0, 3, 2], &config);
-            let loss = cross_entropy(hidden, head, &batch, &config);
+            let loss = cross_entropy(hidden, head, &batch, &config).unwrap();
             assert_eq!(loss.count, 6.0);
             let found = loss.metrics();
             assert!((found.loss - expected).abs() < 1e-5, "{config:?}: {} for {expected}", found.loss);
@@ -97,10 +97,10 @@ fn gradients_are_finite_differences() {
     let device = &devices()[0];
     for config in configs().into_iter().filter(|config| config.weighting == Weighting::Uniform) {
         let example = Example::prompt_completion(vec![1, 4], vec![3, 2, 0]);
-        let batch = Batch::collate(&[&example], 0, device);
+        let batch = Batch::collate(&[&example], 0, device).unwrap();
         let hidden = random([1, 4, 3], 2, device).require_grad();
         let head = random([5, 3], 3, device).require_grad();
-        let gradients = cross_entropy(hidden.clone(), head.clone(), &batch, &config).sum.backward();
+        let gradients = cross_entropy(hidden.clone(), head.clone(), &batch, &config).unwrap().sum.backward();
         let by_hidden = vec(hidden.grad(&gradients).unwrap());
         let by_head = vec(head.grad(&gradients).unwrap());
         let (h, w) = (vec(hidden), vec(head));
@@ -128,12 +128,12 @@ fn gradients_are_finite_differences() {
 fn dft_scales_the_gradient_by_the_probability() {
     let device = &devices()[0];
     let example = Example::prompt_completion(vec![1], vec![3]);
-    let batch = Batch::collate(&[&example], 0, device);
+    let batch = Batch::collate(&[&example], 0, device).unwrap();
     let head = random([5, 3], 3, device);
     let gradient = |weighting| {
         let hidden = random([1, 1, 3], 2, device).require_grad();
         let config = LossConfig { weighting, ..LossConfig::default() };
-        let loss = cross_entropy(hidden.clone(), head.clone(), &batch, &config);
+        let loss = cross_entropy(hidden.clone(), head.clone(), &batch, &config).unwrap();
         let probability = (-loss.metrics().nll).exp() as f32;
         (vec(hidden.grad(&loss.sum.backward()).unwrap()), probability)
     };
@@ -149,7 +149,7 @@ fn dft_scales_the_gradient_by_the_probability() {
 fn nan_outside_the_mask_does_not_leak() {
     for device in devices() {
         let examples = [Example::prompt_completion(vec![1, 1], vec![2, 3]), Example::all(vec![1, 2])];
-        let batch = Batch::collate(&[&examples[0], &examples[1]], 0, &device);
+        let batch = Batch::collate(&[&examples[0], &examples[1]], 0, &device).unwrap();
         let clean = random([2, 3, 4], 5, &device);
         let mut values = vec(clean.clone());
         let counted: Vec<usize> =
@@ -159,8 +159,8 @@ fn nan_outside_the_mask_does_not_leak() {
         }
         let poisoned = Tensor::<3>::from_data(TensorData::new(values, [2, 3, 4]), &device).require_grad();
         let head = random([5, 4], 6, &device).require_grad();
-        let loss = cross_entropy(poisoned.clone(), head.clone(), &batch, &LossConfig::default());
-        let expected = cross_entropy(clean, head.clone(), &batch, &LossConfig::default());
+        let loss = cross_entropy(poisoned.clone(), head.clone(), &batch, &LossConfig::default()).unwrap();
+        let expected = cross_entropy(clean, head.clone(), &batch, &LossConfig::default()).unwrap();
         assert_eq!(loss.metrics().loss, expected.metrics().loss);
         let gradients = loss.sum.backward();
         assert!(vec(head.grad(&gradients).unwrap()).iter().all(|value| value.is_finite()));
@@ -173,10 +173,11 @@ fn nan_outside_the_mask_does_not_leak() {
 fn an_empty_mask_is_zero_with_a_graph() {
     for device in devices() {
         let example = Example { tokens: vec![1, 2, 3], learn: vec![false; 3] };
-        let batch = Batch::collate(&[&example], 0, &device);
+        let batch = Batch::collate(&[&example], 0, &device).unwrap();
         let [rows, time] = batch.shape;
         let hidden = Tensor::<3>::full([rows, time, 4], f32::NAN, &device).require_grad();
-        let loss = cross_entropy(hidden.clone(), random([5, 4], 1, &device), &batch, &LossConfig::default());
+        let loss = cross_entropy(hidden.clone(), random([5, 4], 1, &device), &batch, &LossConfig::default())
+            .unwrap();
         assert_eq!((loss.count, loss.metrics().loss), (0.0, 0.0));
         let gradients = loss.sum.backward();
         assert!(vec(hidden.grad(&gradients).unwrap()).iter().all(|value| *value == 0.0));

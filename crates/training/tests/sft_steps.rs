@@ -80,9 +80,9 @@ fn twenty_steps_equal_pytorch() {
                 let mut gradients = Gradients::new();
                 let (mut loss, mut count) = (0.0, 0.0);
                 for part in [&chosen[..3], &chosen[3..]] {
-                    let batch = Batch::collate(part, 0, &device);
+                    let batch = Batch::collate(part, 0, &device).unwrap();
                     let hidden = model.hidden(batch.tokens.clone(), None);
-                    let sum = cross_entropy(hidden, model.head.val(), &batch, &config);
+                    let sum = cross_entropy(hidden, model.head.val(), &batch, &config).unwrap();
                     loss += sum.metrics().loss;
                     count += sum.count;
                     gradients.add(sum.sum.backward(), &model);
@@ -112,9 +112,9 @@ fn micro_batches_add_up_to_the_full_batch() {
         let mut gradients = Gradients::new();
         let mut count = 0.0;
         for part in examples.chunks(size) {
-            let batch = Batch::collate(&part.iter().collect::<Vec<_>>(), 0, device);
+            let batch = Batch::collate(&part.iter().collect::<Vec<_>>(), 0, device).unwrap();
             let hidden = model.hidden(batch.tokens.clone(), None);
-            let sum = cross_entropy(hidden, model.head.val(), &batch, &LossConfig::default());
+            let sum = cross_entropy(hidden, model.head.val(), &batch, &LossConfig::default()).unwrap();
             count += sum.count;
             gradients.add(sum.sum.backward(), &model);
         }
