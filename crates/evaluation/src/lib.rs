@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod composition;
+pub mod datasets;
 mod diversity;
 mod error;
 pub mod figures;
 mod intervals;
 mod pass_at_k;
+pub mod registry;
 
 pub use composition::{Composition, SankeyData, SankeyLink, SankeyNode, Share, Signs, Solution};
 pub use diversity::{
