@@ -9,6 +9,7 @@ pub mod figures;
 mod intervals;
 mod pass_at_k;
 pub mod registry;
+pub mod theory;
 
 pub use composition::{Composition, SankeyData, SankeyLink, SankeyNode, Share, Signs, Solution};
 pub use diversity::{
