@@ -573,6 +573,9 @@ impl View<'_> {
     /// Without any mark.
     fn last(&self) -> Found {
         let text = &self.full[self.start..];
+        if let Some(found) = self.word_answer(text) {
+            return found;
+        }
         let trimmed = value::trim(text);
         if trimmed.len() <= 400 && !is_prose(trimmed) {
             match readable(trimmed, self.policy) {
@@ -590,12 +593,34 @@ impl View<'_> {
         self.last_value().unwrap_or(Err(Reason::NoAnswer))
     }
 
+    /// "Yes" or a choice in prose without numbers.
+    fn word_answer(&self, text: &str) -> Option<Found> {
+        if text.bytes().any(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        // "Yes, because ...": the word that opens the text.
+        let lead = text.trim_start();
+        for word in ["Yes", "No", "True", "False", "yes", "no", "true", "false"] {
+            if lead.strip_prefix(word).is_some_and(|rest| rest.starts_with([',', '.', ';', ':'])) {
+                let at = self.start + text.len() - lead.len();
+                return Some(found(self.full, at..at + word.len(), Source::Last));
+            }
+        }
+        let range = last_choice(text)?;
+        Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last))
+    }
+
     /// The last maths span, bold text, or number; the one that ends last.
     fn last_value(&self) -> Option<Found> {
         let text = &self.full[self.start..];
         let b = text.as_bytes();
         let digit = b.iter().rposition(u8::is_ascii_digit);
-        let span = last_span(text).filter(|s| digit.is_none_or(|d| d < s.outer_end));
+        // A number after the span wins, unless it only approximates it.
+        let approximates = |s: &LastSpan, d: usize| {
+            let between = &text[s.outer_end..d];
+            between.len() < 60 && ["approx", "≈", "about", "roughly"].iter().any(|w| between.contains(w))
+        };
+        let span = last_span(text).filter(|s| digit.is_none_or(|d| d < s.outer_end || approximates(s, d)));
         let span = span.filter(|s| {
             let inner = text[s.inner.clone()].trim();
             !inner.is_empty() && inner.len() < 600 && matches!(readable(inner, self.policy), Reading::Value)
@@ -635,6 +660,11 @@ impl View<'_> {
             return Some(found(self.full, self.start + from..self.start + to, Source::Last));
         };
         let range = number_around(text, d);
+        if let Some(group) = group_around(text, &range)
+            && matches!(readable(&text[group.clone()], self.policy), Reading::Value)
+        {
+            return Some(found(self.full, self.start + group.start..self.start + group.end, Source::Last));
+        }
         let mut start = range.start;
         // "3 or 4" is a list; so is "are 3 and 4".
         let mut joined = 0;
@@ -994,6 +1024,50 @@ fn number_around(text: &str, digit: usize) -> Range<usize> {
         }
     }
     start..end
+}
+
+/// The bracketed list that ends right after a number: `(3, 4)`.
+fn group_around(text: &str, number: &Range<usize>) -> Option<Range<usize>> {
+    let rest = &text[number.end..];
+    let end = number.end + (rest.len() - rest.trim_start().len());
+    if !text[end..].starts_with([')', ']', '}']) {
+        return None;
+    }
+    let from = floor_boundary(text, number.start.saturating_sub(200));
+    let open = text[from..number.start].rfind(['(', '[', '{']).map(|n| from + n)?;
+    let open = if text[..open].ends_with('\\') { open - 1 } else { open };
+    let inner = &text[open..number.start];
+    let plain = inner.contains(',')
+        && word_positions(inner).all(|(_, w)| w.len() == 1 || matches!(w, "sqrt" | "pi" | "frac"));
+    plain.then_some(open..end + 1)
+}
+
+/// The last choice in prose: "option C", "(C)" in a text without numbers.
+fn last_choice(text: &str) -> Option<Range<usize>> {
+    if text.bytes().any(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let b = text.as_bytes();
+    if text.trim().len() < 12 {
+        return None; // just an answer, read as a whole
+    }
+    let bracketed = (0..b.len().saturating_sub(2))
+        .rev()
+        .find(|&i| b[i] == b'(' && b[i + 1].is_ascii_uppercase() && b[i + 2] == b')');
+    let named = ["option ", "Option ", "choice ", "Choice "]
+        .iter()
+        .filter_map(|w| text.rfind(w).map(|at| at + w.len()))
+        .filter(|&at| {
+            b.get(at).is_some_and(u8::is_ascii_uppercase)
+                && !b.get(at + 1).is_some_and(u8::is_ascii_alphanumeric)
+        })
+        .max();
+    match (bracketed, named) {
+        (Some(i), Some(j)) if j > i => Some(j..j + 1),
+        (Some(i), _) => Some(i..i + 3),
+        (None, Some(j)) => Some(j..j + 1),
+        (None, None) => None,
+    }
 }
 
 /// The end of the first sentence: a period before a blank (not after an abbreviation's single letter) or the end.

@@ -231,6 +231,15 @@ impl Parser<'_> {
         if self.remark_starts() {
             return Ok(node);
         }
+        // A remark in brackets ends the answer.
+        if self.nested == 0
+            && self.peek() == Some(&Tok::Open(Delim::Paren))
+            && matches!(self.peek_at(1), Some(Tok::Word(_)))
+            && self.tokens.last().is_some_and(|t| t.tok == Tok::Close(Delim::Paren))
+        {
+            self.skip_remark();
+            return Ok(node);
+        }
         let Some(first) = self.word_at(0) else { return Ok(node) };
         if matches!(first.as_str(), "if" | "when" | "otherwise" | "unless" | "per") && self.nested > 0 {
             return Ok(node);
@@ -438,6 +447,10 @@ impl Parser<'_> {
                         None | Some(Tok::Cup | Tok::Cap | Tok::Comma | Tok::And | Tok::Or)
                     ) =>
             {
+                return Ok(Plan::Stop);
+            }
+            // 7 (since 3 + 4 = 7)
+            Tok::Open(Delim::Paren) if matches!(self.peek_at(1), Some(Tok::Word(_))) => {
                 return Ok(Plan::Stop);
             }
             Tok::Name(_)
@@ -883,6 +896,7 @@ impl Parser<'_> {
             Tok::Open(Delim::Ceil) => self.enclosed(Delim::Ceil, Func::Ceil),
             Tok::Open(delim) => self.group(*delim),
             Tok::Close(Delim::Bracket) => self.reversed_brackets(),
+            Tok::Under => self.left_subscript(),
             Tok::Begin(env) => self.environment(env),
             Tok::Word(_) => {
                 self.pos -= 1;
@@ -981,6 +995,19 @@ impl Parser<'_> {
         Ok(Node::Call(Func::Abs, vec![inner]))
     }
 
+    /// {}_5C_2
+    #[inline(never)]
+    fn left_subscript(&mut self) -> Parsed {
+        let n = self.expr(POSTFIX + 1)?;
+        let known = matches!(self.peek(), Some(Tok::Name(c)) if c == "C");
+        if !known || self.peek_at(1) != Some(&Tok::Under) {
+            return Err(self.expected("a combination"));
+        }
+        self.pos += 2;
+        let k = self.expr(POSTFIX + 1)?;
+        Ok(Node::Call(Func::Binom, vec![n, k]))
+    }
+
     /// ]1, 2[
     #[inline(never)]
     fn reversed_brackets(&mut self) -> Parsed {
@@ -1063,6 +1090,21 @@ impl Parser<'_> {
                 let Some(token) = self.tokens.get(self.pos) else { return Err(self.expected("a subscript")) };
                 name.push_str(&self.source[token.start..token.end]);
                 self.pos += 1;
+            }
+        }
+        // C_5^2
+        if let Some(n) = name.strip_prefix("C_").and_then(|n| n.parse::<i64>().ok())
+            && self.peek() == Some(&Tok::Caret)
+        {
+            let grouped = self.peek_at(1) == Some(&Tok::Open(Delim::Group));
+            let at = 1 + usize::from(grouped);
+            if let Some(Tok::Number(k)) = self.peek_at(at)
+                && k.to_i64().is_some_and(|k| (0..=n).contains(&k))
+                && (!grouped || self.peek_at(at + 1) == Some(&Tok::Close(Delim::Group)))
+            {
+                let k = Node::Num(k.clone());
+                self.pos += at + 1 + usize::from(grouped);
+                return Ok(Node::Call(Func::Binom, vec![Node::int(n), k]));
             }
         }
         // C(5, 2)
@@ -1272,6 +1314,11 @@ impl Parser<'_> {
         if rows.is_empty() {
             return Err(self.expected("entries"));
         }
+        if env == "vmatrix"
+            && let Some(node) = determinant(&rows)
+        {
+            return Ok(node);
+        }
         Ok(if env == "cases" && rows.iter().all(|r| r.len() == 2) {
             Node::Cases(rows)
         } else if lines || env == "cases" {
@@ -1466,6 +1513,27 @@ fn mixed_quantity(items: &[Node]) -> bool {
             }
             _ => false,
         })
+}
+
+/// The determinant of a matrix of up to three rows, as an expression.
+fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
+    let n = rows.len();
+    if n == 0 || n > 3 || rows.iter().any(|r| r.len() != n) {
+        return None;
+    }
+    if n == 1 {
+        return Some(rows[0][0].clone());
+    }
+    let mut sum = Vec::with_capacity(n);
+    for k in 0..n {
+        let minor: Vec<Vec<Node>> = rows[1..]
+            .iter()
+            .map(|r| r.iter().enumerate().filter(|(j, _)| *j != k).map(|(_, x)| x.clone()).collect())
+            .collect();
+        let term = Node::Mul(vec![rows[0][k].clone(), determinant(&minor)?]);
+        sum.push(if k % 2 == 1 { Node::Neg(Box::new(term)) } else { term });
+    }
+    Some(Node::Add(sum))
 }
 
 /// What the next token does to the value before it.

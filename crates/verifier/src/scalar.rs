@@ -73,8 +73,8 @@ pub struct Rounding {
     pub relative: f64,
 }
 
-const CHECKS: usize = 6;
-const CANDIDATES: u64 = 44;
+const CHECKS: usize = 8;
+const CANDIDATES: u64 = 48;
 
 impl Scalar {
     /// Prepares an expression.
@@ -431,8 +431,9 @@ fn residues(domain: &Modular, _all: &[String], program: &Program, point: u64) ->
     program.variables.iter().map(|v| domain.point(mix(name_seed(v) ^ mix(point)))).collect()
 }
 
-/// The value of a variable at test point `k`: positive and negative, small and large, some integers.
-fn sample(name: &str, k: u64, integers_only: bool) -> f64 {
+/// The value of the `j`-th variable at test point `k`. The first points run through all signs of the first variables;
+/// sizes range from hundredths to hundreds, and every fifth point is an integer.
+fn sample(name: &str, j: usize, k: u64, integers_only: bool) -> f64 {
     let h = mix(name_seed(name) ^ mix(k ^ 0x5eed));
     let unit = (h >> 44) as f64 / (1u64 << 20) as f64;
     if integers_only {
@@ -440,25 +441,12 @@ fn sample(name: &str, k: u64, integers_only: bool) -> f64 {
         let (lo, hi) = RANGES[(k % 6) as usize];
         return (lo + (h % (hi - lo + 1) as u64) as i64) as f64;
     }
-    const RANGES: [(f64, f64); 11] = [
-        (0.5, 2.5),
-        (-2.5, -0.3),
-        (2.0, 6.0),
-        (0.05, 0.7),
-        (-7.0, -2.0),
-        (6.0, 25.0),
-        (-0.7, -0.05),
-        (0.0, 0.0), // an integer
-        (-25.0, -6.0),
-        (20.0, 150.0),
-        (0.1, 0.9),
-    ];
-    let (lo, hi) = RANGES[(k % 11) as usize];
-    if lo == hi {
-        return (h % 13) as f64 - if k % 2 == 0 { 0.0 } else { 6.0 };
-    }
-    // Variables of one point differ in their range now and then.
-    lo + unit * (hi - lo)
+    const RANGES: [(f64, f64); 6] =
+        [(0.5, 2.5), (2.0, 6.0), (0.05, 0.7), (6.0, 25.0), (0.1, 0.95), (20.0, 150.0)];
+    let negative = if k < 16 { (k >> (j % 4)) & 1 == 1 } else { (h >> 20) & 1 == 1 };
+    let (lo, hi) = RANGES[((k / 2 + (h >> 8) % 2) % 6) as usize];
+    let size = if k % 5 == 4 { (h % 12) as f64 } else { lo + unit * (hi - lo) };
+    if negative { -size } else { size }
 }
 
 fn is_integer_name(name: &str) -> bool {
@@ -477,11 +465,12 @@ fn at_point<const N: usize>(
     integral: bool,
 ) -> Option<(Value<N>, Value<N>)> {
     // With factorials and floors, names of integers take integers only, other names every second time.
-    let value = |name: &str| {
+    let value = |j: usize, name: &str| {
         let integer = integral && (is_integer_name(name) || k % 2 == 0);
-        Complex::real(Ball::exact(Float::<N>::from_f64(sample(name, k, integer))))
+        Complex::real(Ball::exact(Float::<N>::from_f64(sample(name, j, k, integer))))
     };
-    let values: Vec<(&String, Complex<N>)> = variables.iter().map(|v| (v, value(v))).collect();
+    let values: Vec<(&String, Complex<N>)> =
+        variables.iter().enumerate().map(|(j, v)| (v, value(j, v))).collect();
     let pick = |p: &Program| -> Vec<Complex<N>> {
         p.variables.iter().filter_map(|v| values.iter().find(|(n, _)| *n == v).map(|(_, x)| *x)).collect()
     };

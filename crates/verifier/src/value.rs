@@ -832,6 +832,12 @@ fn label(node: &Node) -> Option<String> {
     match node {
         Node::Var(v) => Some(v.clone()),
         Node::Mul(parts) => {
+            // f^{-1}(x)
+            if let [Node::Pow(p), Node::Var(_)] = &parts[..]
+                && matches!(&**p, (Node::Var(f), Node::Neg(_)) if matches!(f.as_str(), "f" | "g" | "h"))
+            {
+                return Some("inverse()".into());
+            }
             let [Node::Var(head), rest @ ..] = &parts[..] else { return None };
             if matches!(head.as_str(), "angle" | "triangle" | "measuredangle" | "Delta" | "overarc") {
                 return Some(head.clone());
