@@ -1,4 +1,4 @@
-//! Filling the journal with candidates: from a model in this process, from servers, or from a batch file.
+//! Filling the journal with candidates: from servers, from a batch file, or, later, from a model in the process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,15 +7,13 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use polya_prompts::batch::{read_batch, write_batch};
 use polya_prompts::client::{BlockingClient, Client, ClientConfig};
-use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest, run};
+use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest};
 
-use crate::local::Local;
 use crate::settings::Resolved;
 
 /// Asks what the journal lacks. `None` when a batch file was written and its results are awaited.
 pub fn generate(
     settings: &Resolved,
-    local: &mut Local,
     family: &Family,
     plan: &Plan,
     render: &Render<'_>,
@@ -23,14 +21,10 @@ pub fn generate(
 ) -> Result<Option<Cost>> {
     let written = settings.as_written();
     let sampling = settings.sampling_for(family);
-    let model = match &written.model {
-        Some(_) => local.identity(settings)?,
-        None => written.model_name.clone().unwrap_or_default(),
-    };
-    let source = match (&written.model, &settings.client) {
-        (Some(_), _) => "in-process",
-        (None, Some(_)) => "endpoint",
-        (None, None) => "batch",
+    let model = written.model_name.clone().unwrap_or_default();
+    let source = match &settings.client {
+        Some(_) => "endpoint",
+        None => "batch",
     };
     let manifest = manifest(model.clone(), source, family, plan, render, &sampling)?;
     let mut scheduler =
@@ -50,27 +44,12 @@ pub fn generate(
         );
         return Ok(Some(scheduler.finish()?));
     }
-    if written.model.is_some() {
-        if !scheduler.is_done() {
-            let mut writer = local.writer(settings, &sampling)?;
-            // Several times the rows of a batch, so that rows which end early are replaced.
-            let batch = (4 * settings.rows()).div_ceil(settings.plan.samples).max(1);
-            let bar = progress(&scheduler);
-            let result = run(&mut scheduler, &mut writer, batch, |s| {
-                bar.set_position(s.cost().candidates as u64);
-                true
-            });
-            bar.finish_and_clear();
-            result?;
-        }
-        return Ok(Some(scheduler.finish()?));
-    }
     let Some(client) = &settings.client else {
         if scheduler.is_done() {
             return Ok(Some(scheduler.finish()?));
         }
         bail!(
-            "no source of candidates: give --model, --endpoint and --model-name, --batch-out, --batch-in or --merge"
+            "no source of candidates: give --endpoint and --model-name, --batch-out, --batch-in or --merge"
         );
     };
     let client = BlockingClient::new(Client::new(ClientConfig { sampling, ..client.clone() })?)?;
@@ -81,12 +60,7 @@ pub fn generate(
     });
     bar.finish_and_clear();
     result.context("hint: everything answered so far is kept; run the same command again to go on")?;
-    let mut cost = scheduler.finish()?;
-    if cost.tokens == 0 {
-        // With several choices in an answer servers tell the sum only.
-        cost.tokens = client.client().usage().completion_tokens;
-    }
-    Ok(Some(cost))
+    Ok(Some(scheduler.finish()?))
 }
 
 fn progress(scheduler: &Scheduler<'_>) -> ProgressBar {

@@ -13,7 +13,6 @@ use polya_prompts::text::stable_hash;
 use polya_prompts::{Error, Family, Judge, Judged, Render, SignJudge, Style, adherence_checked, judge_fn};
 use serde::{Deserialize, Serialize};
 
-use crate::local::Local;
 use crate::settings::{JudgeKind, Resolved};
 
 /// A judge whose scores are kept in a file.
@@ -33,23 +32,12 @@ struct Line {
 
 impl<'a> Cached<'a> {
     /// Builds the judge that the settings ask for.
-    pub fn open(
-        settings: &Resolved,
-        local: &mut Local,
-        family: &'a Family,
-        render: &Render<'a>,
-        path: &Path,
-    ) -> Result<Self> {
+    pub fn open(settings: &Resolved, family: &'a Family, _render: &Render<'a>, path: &Path) -> Result<Self> {
         let written = settings.as_written();
         let kind = written.judge.unwrap_or(JudgeKind::Signs);
         let mut name = format!("{kind:?}");
         let judge: Box<dyn Judge + 'a> = match kind {
             JudgeKind::Signs => Box::new(SignJudge::new(family)),
-            JudgeKind::Likelihood | JudgeKind::Reward => {
-                let (judge, identity) = local.judge(settings, kind, family, render)?;
-                name = format!("{name} {identity}");
-                judge
-            }
             JudgeKind::None => Box::new(judge_fn(|_: &Judged<'_>| None)),
             JudgeKind::Llm => {
                 let config = judge_client(settings)?;
@@ -60,7 +48,7 @@ impl<'a> Cached<'a> {
             }
         };
         // Signs cost nothing; a cache would only go stale when a sign is edited.
-        let cached = !matches!(kind, JudgeKind::Signs | JudgeKind::None);
+        let cached = kind == JudgeKind::Llm;
         let (mut known, mut file) = (HashMap::new(), None);
         if cached {
             known = read(path)?;

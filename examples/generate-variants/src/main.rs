@@ -4,10 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod candidates;
-#[cfg(feature = "in-process")]
-mod inprocess;
 mod judging;
-mod local;
 mod questions;
 mod report;
 mod settings;
@@ -47,8 +44,6 @@ fn run(settings: &Resolved) -> Result<bool> {
     let ids: Vec<Option<&str>> = approaches.iter().map(Option::as_deref).collect();
     let plan = Plan::new(&family, questions, &ids, settings.plan.clone())?;
     let render = settings.render();
-    let mut local = local::Local::default();
-    local.check(settings)?;
     let run_dir = settings.run_dir();
     std::fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
     let resolved = toml::to_string_pretty(&settings.as_written()).context("writing the settings")?;
@@ -59,7 +54,7 @@ fn run(settings: &Resolved) -> Result<bool> {
     let mut costs = Vec::new();
     let mut journals = vec![journal.clone()];
     if settings.merge.is_empty() {
-        let cost = candidates::generate(settings, &mut local, &family, &plan, &render, &journal)?;
+        let cost = candidates::generate(settings, &family, &plan, &render, &journal)?;
         let Some(cost) = cost else { return Ok(true) };
         costs.push(cost);
     } else {
@@ -68,24 +63,21 @@ fn run(settings: &Resolved) -> Result<bool> {
     }
 
     // Selection, a chunk of questions at a time, so that nothing large is held.
-    let mut selection = Selection::new(settings, &mut local, &family, &plan, &render, &run_dir)?;
+    let mut selection = Selection::new(settings, &family, &plan, &render, &run_dir)?;
     let solved = selection.take(&plan, &journals)?;
     if settings.rationalise {
         // STaR: questions without a correct sample are asked again with the answer as a hint.
         let second = plan.rationalise(&family, &solved)?;
         if !second.cells().is_empty() {
             let hinted = run_dir.join("rationalised.jsonl");
-            if let Some(cost) =
-                candidates::generate(settings, &mut local, &family, &second, &render, &hinted)?
-            {
+            if let Some(cost) = candidates::generate(settings, &family, &second, &render, &hinted)? {
                 costs.push(cost);
                 selection.take(&second, std::slice::from_ref(&hinted))?;
                 journals.push(hinted);
             }
         }
     }
-    let mut report = selection.finish(costs)?;
-    report.vendi_embeddings = local.vendi(settings, report.texts())?;
+    let report = selection.finish(costs)?;
 
     report.write(&run_dir.join("statistics.json"))?;
     print!("{report}");
@@ -117,13 +109,12 @@ struct Selection<'a> {
 impl<'a> Selection<'a> {
     fn new(
         settings: &'a Resolved,
-        local: &mut local::Local,
         family: &'a Family,
         plan: &Plan,
         render: &Render<'a>,
         run_dir: &Path,
     ) -> Result<Self> {
-        let judge = judging::Cached::open(settings, local, family, render, &run_dir.join("adherence.jsonl"))?;
+        let judge = judging::Cached::open(settings, family, render, &run_dir.join("adherence.jsonl"))?;
         Ok(Self {
             settings,
             family,
