@@ -820,7 +820,7 @@ fn hedges_before(before: &str) -> bool {
 
 fn hedges_after(after: &str) -> Option<Reason> {
     let head: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
-    let head = head.trim_start_matches(|c: char| matches!(c, '$' | '*' | ' ' | ',' | '\\' | ')' | ']' | '}'));
+    let head = head.trim_start_matches(['$', '*', ' ', ',', '\\', ')', ']', '}']);
     let hedges = [
         "or maybe",
         "or perhaps",
@@ -847,7 +847,7 @@ fn hedge_inside(sentence: &str) -> Option<usize> {
 
 /// A second value that "or" adds right after an answer.
 fn or_value(after: &str) -> Option<String> {
-    let t = after.trim_start_matches(|c: char| matches!(c, '$' | '*' | ' ' | '\\' | ')' | ']'));
+    let t = after.trim_start_matches(['$', '*', ' ', '\\', ')', ']']);
     let rest = t.strip_prefix("or ")?;
     let rest = rest.trim_start_matches(['$', '*', ' ']);
     let first = rest.chars().next()?;
@@ -941,7 +941,7 @@ fn last_span(text: &str) -> Option<LastSpan> {
         && !text[..end].ends_with('$')
         && let Some(start) = text[..end].rfind('$')
         && !text[..start].ends_with('$')
-        && text[..start].matches('$').count() % 2 == 0
+        && text[..start].matches('$').count().is_multiple_of(2)
         && !is_currency(&text[start + 1..end])
     {
         offer(start + 1..end, end + 1);

@@ -167,7 +167,7 @@ impl Scalar {
             return Some(Ball::rational(q));
         }
         let p = self.program().ok().filter(|p| p.is_constant())?;
-        let value = p.run(&mut Real::<N>::complex(), &[]).ok()?;
+        let value = p.run(&mut Real::<N>::principal(), &[]).ok()?;
         match value.im {
             None => Some(value.re),
             Some(im) if im.contains_zero() && im.tiny() => Some(value.re),
@@ -466,7 +466,7 @@ fn at_point<const N: usize>(
 ) -> Option<(Value<N>, Value<N>)> {
     // With factorials and floors, names of integers take integers only, other names every second time.
     let value = |j: usize, name: &str| {
-        let integer = integral && (is_integer_name(name) || k % 2 == 0);
+        let integer = integral && (is_integer_name(name) || k.is_multiple_of(2));
         Complex::real(Ball::exact(Float::<N>::from_f64(sample(name, j, k, integer))))
     };
     let values: Vec<(&String, Complex<N>)> =
@@ -474,7 +474,7 @@ fn at_point<const N: usize>(
     let pick = |p: &Program| -> Vec<Complex<N>> {
         p.variables.iter().filter_map(|v| values.iter().find(|(n, _)| *n == v).map(|(_, x)| *x)).collect()
     };
-    let domain = || if complex { Real::<N>::complex() } else { Real::<N>::real() };
+    let domain = || if complex { Real::<N>::principal() } else { Real::<N>::reals() };
     let x = a.run(&mut domain(), &pick(a));
     if matches!(x, Err(Fail::Kind | Fail::Budget)) {
         return None;
@@ -547,13 +547,13 @@ fn programs_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth:
 }
 
 fn constants_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth: u32) -> Outcome {
-    let run = |p: &Program| p.run(&mut Real::<2>::complex(), &[]);
+    let run = |p: &Program| p.run(&mut Real::<2>::principal(), &[]);
     match (run(a), run(b)) {
         (Ok(x), Ok(y)) => {
             if x.disjoint(&y) {
                 return Outcome::no(Reason::DifferentValue);
             }
-            let run = |p: &Program| p.run(&mut Real::<8>::complex(), &[]);
+            let run = |p: &Program| p.run(&mut Real::<8>::principal(), &[]);
             match (run(a), run(b)) {
                 (Ok(x), Ok(y)) if x.disjoint(&y) => Outcome::no(Reason::DifferentValue),
                 (Ok(x), Ok(y)) if x.tight() && y.tight() => Outcome::yes(Reason::EqualNumerically),

@@ -601,7 +601,7 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
         Node::Builder(p) => builder(p, policy, depth),
         Node::Rel(terms, ops) => relation(terms, ops, policy, depth),
         Node::Dots => err("a value"),
-        Node::Add(v) if v.iter().any(|n| is_dots(n)) => match dotted_sum(v) {
+        Node::Add(v) if v.iter().any(is_dots) => match dotted_sum(v) {
             Some(node) => Ok(scalar(&node, policy)),
             None => Ok(Value::Sequence(
                 v.iter()
@@ -609,7 +609,7 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
                     .collect::<Result<_, _>>()?,
             )),
         },
-        Node::Mul(v) if v.iter().any(|n| is_dots(n)) => Ok(Value::Sequence(
+        Node::Mul(v) if v.iter().any(is_dots) => Ok(Value::Sequence(
             v.iter()
                 .map(|n| if is_dots(n) { Ok(None) } else { convert(n, policy, depth + 1).map(Some) })
                 .collect::<Result<_, _>>()?,

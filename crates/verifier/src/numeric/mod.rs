@@ -1,5 +1,8 @@
 //! Evaluation of scalar expressions: exactly, modulo primes, and with certified error bounds.
 
+// Methods named like operators take references and return errors; limb loops read two arrays at once.
+#![allow(clippy::should_implement_trait, clippy::needless_range_loop)]
+
 pub mod ball;
 pub mod exact;
 pub mod float;

@@ -21,12 +21,12 @@ pub struct Real<const N: usize> {
 
 impl<const N: usize> Real<N> {
     /// Only real values count, as for functions of real variables.
-    pub fn real() -> Self {
+    pub fn reals() -> Self {
         Real { real: true, steps: limits::STEPS }
     }
 
     /// Principal complex values are allowed, as for constants.
-    pub fn complex() -> Self {
+    pub fn principal() -> Self {
         Real { real: false, steps: limits::STEPS }
     }
 
