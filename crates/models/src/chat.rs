@@ -108,7 +108,9 @@ impl ChatTemplate {
             return Err(Error::Template(format!("longer than {MAX_TEMPLATE} bytes")));
         }
         let mut tokens = Map::new();
-        for name in ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"] {
+        for name in
+            ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"]
+        {
             let text = match tokenizer_config.get(name) {
                 Some(Value::String(text)) => text.clone(),
                 Some(Value::Object(token)) => match token.get("content") {
@@ -153,7 +155,9 @@ impl ChatTemplate {
             let prompted = ChatOptions { generation_prompt: true, variables: options.variables.clone() };
             let plain = ChatOptions { generation_prompt: false, variables: options.variables.clone() };
             // Where the template will not be cut here, the mask stays empty rather than wrong.
-            let Ok(before) = self.text(&messages[..index], &prompted, '\u{F0000}', '\u{F0001}') else { continue };
+            let Ok(before) = self.text(&messages[..index], &prompted, '\u{F0000}', '\u{F0001}') else {
+                continue;
+            };
             let after = self.text(&messages[..=index], &plain, '\u{F0000}', '\u{F0001}')?;
             if after.starts_with(&before) && text.starts_with(&after) {
                 assistant.push(before.len()..after.len());
@@ -166,7 +170,12 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// As [`ChatTemplate::render`], or if the tokenizer refuses the text.
-    pub fn encode(&self, tokenizer: &Tokenizer, messages: &[Value], options: &ChatOptions) -> Result<Encoded> {
+    pub fn encode(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Value],
+        options: &ChatOptions,
+    ) -> Result<Encoded> {
         let rendered = self.render(messages, options)?;
         let encoding = tokenizer
             .inner()
@@ -193,9 +202,7 @@ impl ChatTemplate {
         context.extend(options.variables.clone());
         let template = environment.get_template("chat").map_err(refuse)?;
         let mut output = Bounded { bytes: Vec::new(), limit: MAX_TEXT };
-        template
-            .render_captured_to(Jinja::from_serialize(&context), &mut output)
-            .map_err(refuse)?;
+        template.render_captured_to(Jinja::from_serialize(&context), &mut output).map_err(refuse)?;
         String::from_utf8(output.bytes).map_err(|error| Error::Template(error.to_string()))
     }
 
@@ -373,8 +380,18 @@ fn today(format: &str) -> String {
         .map_or(0, |elapsed| (elapsed.as_secs() / 86_400) as i64);
     let (year, month, day) = civil(days);
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-        "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     let name = MONTHS[month as usize - 1];
     let mut out = String::new();
