@@ -30,7 +30,10 @@ pub fn causal_attention(
     let [_, kv_heads, columns, _] = k.dims();
     for (name, found) in [("k", k.dims()), ("v", v.dims())] {
         let expected = [batch, kv_heads, columns, dim];
-        assert!(found == expected, "causal_attention: expected `{expected:?}`, found `{found:?}` for `{name}`");
+        assert!(
+            found == expected,
+            "causal_attention: expected `{expected:?}`, found `{found:?}` for `{name}`"
+        );
     }
     assert!(
         kv_heads > 0 && heads % kv_heads == 0,

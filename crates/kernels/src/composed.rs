@@ -33,10 +33,7 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
     let first = x.clone().narrow(3, 0, half);
     let second = x.narrow(3, half, half);
     Tensor::cat(
-        vec![
-            first.clone() * cos.clone() - second.clone() * sin.clone(),
-            second * cos + first * sin,
-        ],
+        vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin],
         3,
     )
 }
@@ -121,7 +118,10 @@ pub fn decode_attention(q: Tensor<3>, k: Tensor<4>, v: Tensor<4>, lengths: Tenso
     let column: Tensor<4, Int> = column.repeat_dim(0, batch);
     let lengths: Tensor<4, Int> = lengths.reshape([batch, 1, 1, 1]).repeat_dim(3, time);
     let weights = activation::softmax(
-        scores.mask_fill(column.greater_equal(lengths).expand([batch, kv_heads, group, time]), f32::NEG_INFINITY),
+        scores.mask_fill(
+            column.greater_equal(lengths).expand([batch, kv_heads, group, time]),
+            f32::NEG_INFINITY,
+        ),
         3,
     );
     back_to(weights, dtype).matmul(v).reshape([batch, heads, dim])
@@ -133,7 +133,12 @@ pub fn log_softmax(logits: Tensor<2>) -> Tensor<2> {
 }
 
 /// See [`token_log_probs`](crate::token_log_probs). All logits live at once and again in the backward pass.
-pub fn token_log_probs(hidden: Tensor<2>, head: Tensor<2>, targets: Tensor<1, Int>, temperature: f64) -> Tensor<2> {
+pub fn token_log_probs(
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    targets: Tensor<1, Int>,
+    temperature: f64,
+) -> Tensor<2> {
     let [tokens, _] = hidden.dims();
     let logits = to_f32(hidden.matmul(head.transpose())) / temperature;
     let log_probs = activation::log_softmax(logits, 1);

@@ -20,7 +20,10 @@ pub fn decode_attention(q: Tensor<3>, k: Tensor<4>, v: Tensor<4>, lengths: Tenso
     let [_, kv_heads, capacity, _] = k.dims();
     for (name, found) in [("k", k.dims()), ("v", v.dims())] {
         let expected = [batch, kv_heads, capacity, dim];
-        assert!(found == expected, "decode_attention: expected `{expected:?}`, found `{found:?}` for `{name}`");
+        assert!(
+            found == expected,
+            "decode_attention: expected `{expected:?}`, found `{found:?}` for `{name}`"
+        );
     }
     assert!(
         kv_heads > 0 && heads % kv_heads == 0,

@@ -47,7 +47,8 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
     if cos.dims()[0] == time {
         composed::rotary(x, cos, sin)
     } else {
-        composed::rotary(x.reshape([1, batch * time, heads, dim]), cos, sin).reshape([batch, time, heads, dim])
+        composed::rotary(x.reshape([1, batch * time, heads, dim]), cos, sin)
+            .reshape([batch, time, heads, dim])
     }
 }
 

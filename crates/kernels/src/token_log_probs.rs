@@ -6,11 +6,13 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::{
-    Autodiff, Backend, DType, Dispatch, FloatDType, Shape, Slice, TensorMetadata, backend_extension,
-    get_device_settings,
+    Autodiff, Backend, DType, Dispatch, DispatchTensorKind, FloatDType, Shape, Slice, TensorMetadata,
+    backend_extension, get_device_settings,
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::{Int, Tensor};
+
+use crate::composed;
 
 /// Log-probability and entropy of every position, from hidden states and the output head, in chunks.
 ///
@@ -35,18 +37,41 @@ pub fn token_log_probs(
 ) -> Tensor<2> {
     let [tokens, dim] = hidden.dims();
     let [_, found] = head.dims();
-    assert!(found == dim, "token_log_probs: expected `[vocabulary, {dim}]`, found `{:?}` for `head`", head.dims());
+    assert!(
+        found == dim,
+        "token_log_probs: expected `[vocabulary, {dim}]`, found `{:?}` for `head`",
+        head.dims()
+    );
     let [found] = targets.dims();
     assert!(found == tokens, "token_log_probs: expected `[{tokens}]`, found `[{found}]` for `targets`");
     assert!(chunk > 0, "token_log_probs: a chunk needs at least one row");
     assert!(temperature > 0.0, "token_log_probs: expected a positive temperature, found {temperature}");
+    let hidden = hidden.into_dispatch();
+    if !has_extension(&hidden.kind) {
+        return composed::token_log_probs(Tensor::from_dispatch(hidden), head, targets, temperature);
+    }
     Tensor::from_dispatch(<Dispatch as TokenLogProbsOps>::token_log_probs(
-        hidden.into_dispatch(),
+        hidden,
         head.into_dispatch(),
         targets.into_dispatch(),
         temperature,
         chunk,
     ))
+}
+
+/// Whether this build has the extension for the backend of a tensor. A backend can be on in burn but not in this crate's features.
+fn has_extension(kind: &DispatchTensorKind) -> bool {
+    match kind {
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchTensorKind::NdArray(_) => true,
+        #[cfg(feature = "cuda")]
+        DispatchTensorKind::Cube(_) => true,
+        DispatchTensorKind::Autodiff(inner) => has_extension(inner),
+        #[allow(unreachable_patterns)]
+        _ => false,
+    }
 }
 
 /// The backend extension behind [`token_log_probs`]. Default bodies are composed of the backend's own operations.
@@ -75,7 +100,8 @@ pub trait TokenLogProbsOps: Backend {
             let count = piece.shape()[0];
             let logits = scaled_logits::<Self>(piece, head.clone(), temperature, dtype);
             let log_probs = Self::log_softmax(logits, 1);
-            let targets = Self::int_reshape(Self::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
+            let targets =
+                Self::int_reshape(Self::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
             let chosen = Self::float_gather(1, log_probs.clone(), targets);
             let entropy = entropy::<Self>(log_probs);
             pieces.push(Self::float_cat(vec![chosen, entropy], 1));
@@ -105,8 +131,7 @@ pub trait TokenLogProbsOps: Backend {
         let bools = get_device_settings::<Self>(&device).bool_dtype;
         let head_t = Self::float_transpose(head.clone());
         let grad = Self::float_cast(grad, dtype.into());
-        let mut head_grad =
-            Self::float_zeros(Shape::from([vocabulary, dim]), &device, dtype.into());
+        let mut head_grad = Self::float_zeros(Shape::from([vocabulary, dim]), &device, dtype.into());
         let mut pieces = Vec::new();
         for rows in chunks(tokens, chunk) {
             let piece = Self::float_slice(hidden.clone(), &[rows, Slice::from(0..dim)]);
@@ -117,10 +142,8 @@ pub trait TokenLogProbsOps: Backend {
             };
             let (chosen_grad, entropy_grad) = (column(0), column(1));
             // Rows without a gradient are replaced, not multiplied by zero: they may hold NaN.
-            let size = Self::float_add(
-                Self::float_abs(chosen_grad.clone()),
-                Self::float_abs(entropy_grad.clone()),
-            );
+            let size =
+                Self::float_add(Self::float_abs(chosen_grad.clone()), Self::float_abs(entropy_grad.clone()));
             let silent = Self::float_equal_elem(size, 0.0.into(), bools);
             let silent_dim = Self::bool_expand(silent.clone(), Shape::from([count, dim]));
             let silent_vocabulary = Self::bool_expand(silent, Shape::from([count, vocabulary]));
@@ -134,7 +157,8 @@ pub trait TokenLogProbsOps: Backend {
             let surprise = Self::float_add(finite::<Self>(log_probs), entropy);
             let inner = Self::float_add(Self::float_mul(surprise, entropy_grad), chosen_grad.clone());
             let logits_grad = Self::float_neg(Self::float_mul(probs, inner));
-            let targets = Self::int_reshape(Self::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
+            let targets =
+                Self::int_reshape(Self::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
             let logits_grad = Self::float_scatter(
                 1,
                 logits_grad,
@@ -199,7 +223,8 @@ impl<B: TokenLogProbsOps, C: CheckpointStrategy> TokenLogProbsOps for Autodiff<B
         let (hidden, head) = (hidden.into_primitive(), head.into_primitive());
         match prep {
             OpsKind::Tracked(prep) => {
-                let out = B::token_log_probs(hidden.clone(), head.clone(), targets.clone(), temperature, chunk);
+                let out =
+                    B::token_log_probs(hidden.clone(), head.clone(), targets.clone(), temperature, chunk);
                 prep.finish((hidden, head, targets, out.clone(), temperature, chunk), out)
             }
             OpsKind::UnTracked(prep) => {

@@ -208,12 +208,47 @@ pub struct Yield {
     pub emptied_cells: usize,
     /// Kept.
     pub kept: usize,
+    /// Kept ones that were scored.
+    pub kept_scored: usize,
     /// Mean adherence of the kept ones that were scored.
     pub kept_adherence: Option<f64>,
     /// Mean length of the kept ones, in characters.
     pub kept_characters: Option<f64>,
+    /// Kept ones whose number of tokens is known.
+    pub kept_counted: usize,
     /// Mean length of the kept ones, in tokens, over those whose count is known.
     pub kept_tokens: Option<f64>,
+}
+
+impl Yield {
+    /// Adds the counts of another part, such as other questions; means are weighted.
+    pub fn merge(&mut self, other: &Self) {
+        let mean = |a: Option<f64>, n: usize, b: Option<f64>, m: usize| match (a, b) {
+            (Some(a), Some(b)) => Some((a * n as f64 + b * m as f64) / (n + m) as f64),
+            (a, b) => a.or(b),
+        };
+        self.kept_adherence =
+            mean(self.kept_adherence, self.kept_scored, other.kept_adherence, other.kept_scored);
+        self.kept_characters = mean(self.kept_characters, self.kept, other.kept_characters, other.kept);
+        self.kept_tokens = mean(self.kept_tokens, self.kept_counted, other.kept_tokens, other.kept_counted);
+        for (mine, theirs) in [
+            (&mut self.cells, other.cells),
+            (&mut self.candidates, other.candidates),
+            (&mut self.finished, other.finished),
+            (&mut self.correct, other.correct),
+            (&mut self.unparsed, other.unparsed),
+            (&mut self.solved_cells, other.solved_cells),
+            (&mut self.leaks, other.leaks),
+            (&mut self.below_adherence, other.below_adherence),
+            (&mut self.duplicates, other.duplicates),
+            (&mut self.emptied_cells, other.emptied_cells),
+            (&mut self.kept, other.kept),
+            (&mut self.kept_scored, other.kept_scored),
+            (&mut self.kept_counted, other.kept_counted),
+        ] {
+            *mine += theirs;
+        }
+    }
 }
 
 /// What was selected.
@@ -247,13 +282,14 @@ pub fn select(graded: &[Graded], config: &SelectionConfig) -> Result<Selected> {
     for (_, members) in questions {
         select_question(graded, members, config, &mut tally, &mut kept);
     }
-    let mut total = Tally::default();
+    let mut total = Yield::default();
     let mut by_approach = BTreeMap::new();
     for (approach, t) in tally {
-        total.add(&t);
-        by_approach.insert(approach.to_owned(), t.finish());
+        let of_approach = t.finish();
+        total.merge(&of_approach);
+        by_approach.insert(approach.to_owned(), of_approach);
     }
-    Ok(Selected { kept, total: total.finish(), by_approach })
+    Ok(Selected { kept, total, by_approach })
 }
 
 fn approach_of(g: &Graded) -> &str {
@@ -355,32 +391,10 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, other: &Self) {
-        let (y, o) = (&mut self.y, &other.y);
-        for (mine, theirs) in [
-            (&mut y.cells, o.cells),
-            (&mut y.candidates, o.candidates),
-            (&mut y.finished, o.finished),
-            (&mut y.correct, o.correct),
-            (&mut y.unparsed, o.unparsed),
-            (&mut y.solved_cells, o.solved_cells),
-            (&mut y.leaks, o.leaks),
-            (&mut y.below_adherence, o.below_adherence),
-            (&mut y.duplicates, o.duplicates),
-            (&mut y.emptied_cells, o.emptied_cells),
-            (&mut y.kept, o.kept),
-            (&mut self.characters, other.characters),
-            (&mut self.tokens.0, other.tokens.0),
-            (&mut self.tokens.1, other.tokens.1),
-            (&mut self.adherence.1, other.adherence.1),
-        ] {
-            *mine += theirs;
-        }
-        self.adherence.0 += other.adherence.0;
-    }
-
     fn finish(mut self) -> Yield {
         let mean = |sum: f64, n: usize| (n > 0).then(|| sum / n as f64);
+        self.y.kept_scored = self.adherence.1;
+        self.y.kept_counted = self.tokens.1;
         self.y.kept_adherence = mean(self.adherence.0, self.adherence.1);
         self.y.kept_characters = mean(self.characters as f64, self.y.kept);
         self.y.kept_tokens = mean(self.tokens.0 as f64, self.tokens.1);

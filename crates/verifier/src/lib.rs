@@ -11,10 +11,24 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod compare;
 pub mod extract;
+pub mod lex;
+pub mod limits;
+pub mod number;
+pub mod numeric;
+pub mod parse;
 mod policy;
+pub mod region;
+pub mod scalar;
+pub mod syntax;
+pub mod units;
+pub mod value;
 mod verdict;
+pub mod words;
 
+#[cfg(feature = "rayon")]
+pub use check::verify_batch;
 pub use check::{Check, Gold, MathCheck, Response, reward, verify, verify_with};
-pub use policy::Policy;
+pub use policy::{Base, Boxes, Order, Percent, Policy, Separators, Units};
 pub use verdict::{Reason, Verdict, Verification};

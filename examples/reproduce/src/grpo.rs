@@ -34,6 +34,13 @@ pub struct Grpo<'a> {
     pub checkpoint_every: u64,
 }
 
+impl<'a> Grpo<'a> {
+    /// The same with a label.
+    pub fn labelled<'b>(self, label: &'b str) -> Grpo<'b> {
+        Grpo { label, rl: self.rl, tuned: self.tuned, variant: self.variant, seed: self.seed, checkpoint_every: self.checkpoint_every }
+    }
+}
+
 /// A response with its advantage.
 struct Rollout {
     response: Response,
@@ -167,7 +174,7 @@ fn collate<'a>(
         tokens[at..at + ids.len() - 1].copy_from_slice(&ids[..ids.len() - 1]);
         targets[at..at + ids.len() - 1].copy_from_slice(&ids[1..]);
         let first = at + prompt.len() - 1;
-        for (i, logp) in sample.logprobs.iter().enumerate() {
+        for (i, logp) in sample.sampling_logprobs.iter().enumerate() {
             mask[first + i] = true;
             old_logp[first + i] = *logp;
             advantages[first + i] = rollout.advantage;

@@ -78,7 +78,7 @@ impl Phase {
         optimizer: &AdamW,
     ) -> Result<()> {
         let interrupted = self.interrupt.is_raised() && !last;
-        if interrupted || (step.is_multiple_of(every) && !last) {
+        if interrupted || last || step.is_multiple_of(every) {
             self.folder.checkpoint(step, |path| -> Result<()> {
                 save(model, path)?;
                 Ok(optimizer.save(path.join("optimizer.safetensors"))?)

@@ -1,0 +1,100 @@
+//! Filling the journal with candidates: from a model in this process, from servers, or from a batch file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use polya_prompts::batch::{read_batch, write_batch};
+use polya_prompts::client::{BlockingClient, Client, ClientConfig};
+use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest, run};
+
+use crate::local::Local;
+use crate::settings::Resolved;
+
+/// Asks what the journal lacks. `None` when a batch file was written and its results are awaited.
+pub fn generate(
+    settings: &Resolved,
+    local: &mut Local,
+    family: &Family,
+    plan: &Plan,
+    render: &Render<'_>,
+    journal: &Path,
+) -> Result<Option<Cost>> {
+    let written = settings.as_written();
+    let sampling = settings.sampling_for(family);
+    let model = match &written.model {
+        Some(_) => local.identity(settings)?,
+        None => written.model_name.clone().unwrap_or_default(),
+    };
+    let source = match (&written.model, &settings.client) {
+        (Some(_), _) => "in-process",
+        (None, Some(_)) => "endpoint",
+        (None, None) => "batch",
+    };
+    let manifest = manifest(model.clone(), source, family, plan, render, &sampling)?;
+    let mut scheduler =
+        Scheduler::open(plan, family, render.clone(), Some(settings.check()), Some((journal, &manifest)))
+            .with_context(|| "hint: give the run another --output, or remove its .run folder")?;
+
+    if let Some(path) = &written.batch_out {
+        let n = write_batch(&mut scheduler, &model, &sampling, path)?;
+        eprintln!("wrote {n} requests to {}; give the results back with --batch-in", path.display());
+        return Ok(None);
+    }
+    if let Some(path) = &written.batch_in {
+        let report = read_batch(&mut scheduler, path)?;
+        eprintln!(
+            "read {} answers; {} failed, {} missing, {} of other requests",
+            report.completed, report.failed, report.missing, report.unknown
+        );
+        return Ok(Some(scheduler.finish()?));
+    }
+    if written.model.is_some() {
+        if !scheduler.is_done() {
+            let mut writer = local.writer(settings, &sampling)?;
+            // Several times the rows of a batch, so that rows which end early are replaced.
+            let batch = (4 * settings.rows()).div_ceil(settings.plan.samples).max(1);
+            let bar = progress(&scheduler);
+            let result = run(&mut scheduler, &mut writer, batch, |s| {
+                bar.set_position(s.cost().candidates as u64);
+                true
+            });
+            bar.finish_and_clear();
+            result?;
+        }
+        return Ok(Some(scheduler.finish()?));
+    }
+    let Some(client) = &settings.client else {
+        if scheduler.is_done() {
+            return Ok(Some(scheduler.finish()?));
+        }
+        bail!(
+            "no source of candidates: give --model, --endpoint and --model-name, --batch-out, --batch-in or --merge"
+        );
+    };
+    let client = BlockingClient::new(Client::new(ClientConfig { sampling, ..client.clone() })?)?;
+    let bar = progress(&scheduler);
+    let result = client.run(&mut scheduler, |s| {
+        bar.set_position(s.cost().candidates as u64);
+        true
+    });
+    bar.finish_and_clear();
+    result.context("hint: everything answered so far is kept; run the same command again to go on")?;
+    let mut cost = scheduler.finish()?;
+    if cost.tokens == 0 {
+        // With several choices in an answer servers tell the sum only.
+        cost.tokens = client.client().usage().completion_tokens;
+    }
+    Ok(Some(cost))
+}
+
+fn progress(scheduler: &Scheduler<'_>) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} candidates, {per_sec}, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_position(scheduler.cost().candidates as u64);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
