@@ -1,7 +1,6 @@
 //! Decoder language models on burn: Hugging Face folders in and out, sampling, scoring, heads and adapters.
 #![forbid(unsafe_code)]
 
-mod chat;
 mod config;
 mod error;
 mod families;
@@ -16,7 +15,6 @@ mod score;
 mod tokenizer;
 mod weights;
 
-pub use chat::{ChatOptions, ChatTemplate, Encoded, Rendered};
 pub use config::{Config, Family, LlamaShape, Task};
 pub use error::{Error, Result};
 pub use generate::{Finish, Flow, Request, Sample, Sampled, Sampling, Watch, generate};
