@@ -74,10 +74,13 @@ impl CausalLm {
     pub(crate) fn build(config: Config, source: &mut impl Source) -> Result<Self> {
         let (vocab, hidden) = (config.vocab_size, config.hidden_size);
         let embed_tokens = Param::from_tensor(source.tensor("model.embed_tokens.weight", [vocab, hidden])?);
-        let layers = (0..config.layers).map(|layer| Block::new(&config, layer, source)).collect::<Result<_>>()?;
+        let layers =
+            (0..config.layers).map(|layer| Block::new(&config, layer, source)).collect::<Result<_>>()?;
         let norm = Param::from_tensor(source.tensor("model.norm.weight", [hidden])?);
         let output = match crate::weights::head_slot(&config) {
-            Some(slot) => Some(Param::from_tensor(source.tensor(&slot.name, [slot.shape[0], slot.shape[1]])?)),
+            Some(slot) => {
+                Some(Param::from_tensor(source.tensor(&slot.name, [slot.shape[0], slot.shape[1]])?))
+            }
             None => None,
         };
         Ok(Self { embed_tokens, layers, norm, output, config: Arc::new(config) })

@@ -23,10 +23,7 @@ pub(crate) fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> 
     let first = x.clone().narrow(3, 0, half);
     let second = x.narrow(3, half, half);
     Tensor::cat(
-        vec![
-            first.clone() * cos.clone() - second.clone() * sin.clone(),
-            second * cos + first * sin,
-        ],
+        vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin],
         3,
     )
 }
@@ -72,7 +69,12 @@ fn repeat(x: Tensor<4>, times: usize) -> Tensor<4> {
         return x;
     }
     let [batch, heads, time, dim] = x.dims();
-    x.unsqueeze_dim::<5>(2).expand([batch, heads, times, time, dim]).reshape([batch, heads * times, time, dim])
+    x.unsqueeze_dim::<5>(2).expand([batch, heads, times, time, dim]).reshape([
+        batch,
+        heads * times,
+        time,
+        dim,
+    ])
 }
 
 /// log p(target) and entropy of every position: row 0 and row 1 of `[2, n]`.

@@ -92,8 +92,8 @@ impl Rope {
                         } else if wavelength < high {
                             frequency
                         } else {
-                            let smooth =
-                                (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                            let smooth = (original / wavelength - low_freq_factor)
+                                / (high_freq_factor - low_freq_factor);
                             ((1.0 - smooth) * f64::from(frequency) / factor + smooth * f64::from(frequency))
                                 as f32
                         }

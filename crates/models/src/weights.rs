@@ -234,7 +234,8 @@ impl Weights {
         device: &Device,
     ) -> Result<Tensor<D>> {
         let path = |file: usize| self.paths[file].clone();
-        let missing = || Error::MissingTensor { path: path(0), tensor: name.into(), expected: shape.to_vec() };
+        let missing =
+            || Error::MissingTensor { path: path(0), tensor: name.into(), expected: shape.to_vec() };
         let entry = self.entries.get(name).ok_or_else(missing)?.clone();
         let wrong_shape = || Error::Shape {
             path: path(entry.file),

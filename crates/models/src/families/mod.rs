@@ -173,7 +173,12 @@ impl<'a> Keys<'a> {
     }
 
     /// The layers' windows from `layer_types`, or from `default` by layer.
-    fn windows(&self, layers: usize, window: Option<usize>, default: fn(usize, &Keys) -> Result<bool>) -> Result<Vec<Option<usize>>> {
+    fn windows(
+        &self,
+        layers: usize,
+        window: Option<usize>,
+        default: fn(usize, &Keys) -> Result<bool>,
+    ) -> Result<Vec<Option<usize>>> {
         if let Some(list) = self.list("layer_types")? {
             return list
                 .iter()
@@ -192,10 +197,7 @@ impl<'a> Keys<'a> {
 }
 
 fn whole(key: &str, value: &Value) -> Result<usize> {
-    value
-        .as_u64()
-        .and_then(|n| usize::try_from(n).ok())
-        .ok_or_else(|| wrong(key, "a whole number", value))
+    value.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| wrong(key, "a whole number", value))
 }
 
 /// What every family shares; each then changes what is its own.
@@ -271,7 +273,11 @@ fn rope(keys: &Keys, head_dim: usize, max_positions: usize, default_theta: f64) 
     };
     let needed = |key: &str| {
         let value = inner.real(key, f64::NAN)?;
-        if value.is_finite() && value > 0.0 { Ok(value) } else { Err(wrong(key, "a positive number", &value)) }
+        if value.is_finite() && value > 0.0 {
+            Ok(value)
+        } else {
+            Err(wrong(key, "a positive number", &value))
+        }
     };
     let kind = match inner.text("rope_type")? {
         Some(kind) => kind,
@@ -293,7 +299,8 @@ fn rope(keys: &Keys, head_dim: usize, max_positions: usize, default_theta: f64) 
             };
             let scale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
             let (mscale, all_dim) = (inner.real("mscale", 0.0)?, inner.real("mscale_all_dim", 0.0)?);
-            let implied = if mscale != 0.0 && all_dim != 0.0 { scale(mscale) / scale(all_dim) } else { scale(1.0) };
+            let implied =
+                if mscale != 0.0 && all_dim != 0.0 { scale(mscale) / scale(all_dim) } else { scale(1.0) };
             let or = |value: f64, default: f64| if value == 0.0 { default } else { value };
             RopeScaling::Yarn {
                 factor,

@@ -17,7 +17,5 @@ pub(super) fn windows(keys: &Keys, layers: usize) -> Result<Vec<Option<usize>>> 
         true => Some(keys.number("sliding_window")?.unwrap_or(4096)),
         false => None,
     };
-    keys.windows(layers, window, |layer, keys| {
-        Ok(layer >= keys.number("max_window_layers")?.unwrap_or(28))
-    })
+    keys.windows(layers, window, |layer, keys| Ok(layer >= keys.number("max_window_layers")?.unwrap_or(28)))
 }

@@ -128,10 +128,9 @@ impl Engine for TensorEngine<'_> {
         for Keys { k, v } in fresh {
             let (k, v) = (place(k), place(v));
             self.cache.push(match old.next() {
-                Some(before) => Keys {
-                    k: Tensor::cat(vec![before.k, k], 0),
-                    v: Tensor::cat(vec![before.v, v], 0),
-                },
+                Some(before) => {
+                    Keys { k: Tensor::cat(vec![before.k, k], 0), v: Tensor::cat(vec![before.v, v], 0) }
+                }
                 None => Keys { k, v },
             });
         }
@@ -176,10 +175,12 @@ impl Engine for TensorEngine<'_> {
             keys.v.inplace(|v| v.slice_assign(range, new.v));
             if !masks.iter().any(|(window, _)| *window == attention.window) {
                 let mask = hidden_columns(&starts, column + 1, attention.window);
-                let mask = mask.map(|m| Tensor::from_data(TensorData::new(m, [held, 1, 1, column + 1]), &device));
+                let mask =
+                    mask.map(|m| Tensor::from_data(TensorData::new(m, [held, 1, 1, column + 1]), &device));
                 masks.push((attention.window, mask));
             }
-            let mask = masks.iter().find(|(window, _)| *window == attention.window).and_then(|(_, m)| m.clone());
+            let mask =
+                masks.iter().find(|(window, _)| *window == attention.window).and_then(|(_, m)| m.clone());
             let seen = Keys {
                 k: keys.k.clone().narrow(2, 0, column + 1),
                 v: keys.v.clone().narrow(2, 0, column + 1),

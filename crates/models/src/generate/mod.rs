@@ -358,10 +358,10 @@ fn advance(
     watch: &mut impl Watch,
 ) -> Result<bool> {
     debug_assert!(row.request < requests.len());
-    let drawn = row.sampler.draw(sampling, logits).ok_or(Error::NotFinite {
-        request: row.request,
-        position: row.result.tokens.len(),
-    })?;
+    let drawn = row
+        .sampler
+        .draw(sampling, logits)
+        .ok_or(Error::NotFinite { request: row.request, position: row.result.tokens.len() })?;
     let result = &mut row.result;
     result.tokens.push(drawn.token);
     result.logprobs.push(drawn.logprob);

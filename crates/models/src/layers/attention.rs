@@ -92,7 +92,12 @@ impl Attention {
     }
 
     /// Attention within `x`; the keys and values are returned for those who keep them.
-    pub fn forward(&self, x: Tensor<3>, table: &RotaryTable, segments: Option<Tensor<2, Int>>) -> (Tensor<3>, Keys) {
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        table: &RotaryTable,
+        segments: Option<Tensor<2, Int>>,
+    ) -> (Tensor<3>, Keys) {
         let (q, keys) = self.project(x, table);
         let heads = ops::causal_attention(q, keys.k.clone(), keys.v.clone(), segments, self.window);
         (self.output(heads), keys)

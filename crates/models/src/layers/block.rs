@@ -37,7 +37,12 @@ impl Block {
     }
 
     /// `[batch, time, hidden]` to the same; also the keys and values of its attention.
-    pub fn forward(&self, x: Tensor<3>, table: &RotaryTable, segments: Option<Tensor<2, Int>>) -> (Tensor<3>, Keys) {
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        table: &RotaryTable,
+        segments: Option<Tensor<2, Int>>,
+    ) -> (Tensor<3>, Keys) {
         let (attended, keys) = self.self_attn.forward(self.before_attention(x.clone()), table, segments);
         (self.finish(x, attended), keys)
     }
