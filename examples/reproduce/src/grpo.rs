@@ -4,7 +4,8 @@ use anyhow::Result;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use models::{CausalLm, Inputs};
 use policy_gradient::{
-    Aggregation, GlobalCounts, GroupConfig, Objective, TokenLogProbConfig, advantage, aggregate, objective, token_log_probs,
+    Aggregation, GlobalCounts, Objective, TokenLogProbConfig, advantage, advantage::GroupConfig, aggregate, objective,
+    token_log_probs,
 };
 use rand::seq::SliceRandom;
 use serde_json::json;
@@ -72,12 +73,13 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
                 batch.mask.clone(),
                 &TokenLogProbConfig { temperature: rl.temperature, ..TokenLogProbConfig::default() },
             )?;
-            let counts = GlobalCounts::from_mask(&batch.mask);
+            let counts = GlobalCounts::of(&batch.mask)?;
             let per_token = objective(new.logp, batch.old_logp, batch.advantages, batch.mask.clone(), &surrogate)?;
             let policy = aggregate(per_token.loss, batch.mask.clone(), Aggregation::TokenMean, &counts)?;
             let entropy = aggregate(new.entropy, batch.mask, Aggregation::TokenMean, &counts)?;
             entropy_sum += entropy.clone().into_scalar::<f64>();
-            clipped += per_token.diagnostics.clip_fraction();
+            let summary = per_token.diagnostics.summary();
+            clipped += summary.clip_fraction_low + summary.clip_fraction_high;
             let loss = policy - entropy * config.tuned.entropy;
             let value: f64 = loss.clone().into_scalar();
             let mut gradients = Gradients::new();
@@ -122,7 +124,7 @@ fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(
     let (mut rewards, mut groups, mut responses) = (Vec::new(), Vec::new(), Vec::new());
     for (i, (question, rows)) in questions.iter().zip(sampled.chunks(per_question)).enumerate() {
         for response in rows.iter().flatten() {
-            rewards.push(f32::from(u8::from(is_correct(question, response))));
+            rewards.push(f64::from(u8::from(is_correct(question, response))));
             groups.push(i as u64);
             responses.push(response.clone());
         }
@@ -135,15 +137,15 @@ fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(
         used.iter().any(|a| *a != used[0])
     };
     let share = |n: usize| n as f64 / count;
-    let even = |rewards: &[f32]| rewards.iter().all(|r| *r == rewards[0]);
+    let even = |rewards: &[f64]| rewards.iter().all(|r| *r == rewards[0]);
     let metrics = json!({
-        "reward": f64::from(rewards.iter().sum::<f32>()) / count,
+        "reward": rewards.iter().sum::<f64>() / count,
         "length": responses.iter().map(|r| r.sample.tokens.len()).sum::<usize>() as f64 / count,
         "truncated": share(responses.iter().filter(|r| !r.finished).count()),
         "combined": share(responses.iter().filter(|r| combined(r)).count()),
         "groups_without_signal": rewards.chunks(rl.samples).filter(|g| even(g)).count(),
     });
-    let rollouts = responses.into_iter().zip(advantages).map(|(response, advantage)| Rollout { response, advantage });
+    let rollouts = responses.into_iter().zip(advantages).map(|(response, advantage)| Rollout { response, advantage: advantage as f32 });
     Ok((rollouts.collect(), metrics))
 }
 

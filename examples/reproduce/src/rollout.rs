@@ -94,11 +94,12 @@ pub fn sample(model: &CausalLm, text: &Text, asks: &[Ask], temperature: f64, see
     let sampling = Sampling {
         max_new_tokens: longest(parts),
         temperature,
-        stop_tokens: vec![text.eos],
+        eos: vec![text.eos],
+        max_rows: 256,
         seed,
         ..Sampling::default()
     };
-    let samples = generate(model, &requests, &sampling, &mut |_, _, _| {})?;
+    let samples = generate(model, &requests, &sampling, &mut ())?;
     requests
         .into_iter()
         .zip(samples)
