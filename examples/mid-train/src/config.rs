@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use sft::{BatchPlan, Labels, LossConfig, Order, Packing, PrepareConfig, Truncation, Weighting};
 use training::{AdamWConfig, Decay, Keep, NonFinitePolicy, Schedule, Shape, resolve};
 
-/// Fine-tunes a Hugging Face folder on variants, prompts with completions, or chats, and writes another.
+/// Fine-tunes a Hugging Face folder on variants or prompts with completions, and writes another.
 ///
-/// Input is JSONL; each line is {"prompt", "completion"}, {"messages", "completion"?}, {"question", "response"} as
-/// generate-variants writes it, or {"question", "answer"} with a worked solution.
+/// Input is JSONL; each line is {"prompt", "completion"}, {"question", "response"} as generate-variants writes it, or
+/// {"question", "answer"} with a worked solution.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
@@ -129,7 +129,7 @@ pub struct Config {
     pub patience: u64,
     /// Variants marked as not correct are left out.
     pub only_correct: bool,
-    /// What a question is asked with: the system message of a chat, the first line of a raw prompt.
+    /// What a question is asked with: the first line of the prompt.
     pub instruction: String,
     label_smoothing: f64,
     pub labels: Labels,

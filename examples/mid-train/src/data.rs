@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use models::{ChatOptions, ChatTemplate, Pretrained, Tokenizer};
+use models::{Pretrained, Tokenizer};
 use serde_json::{Map, Value, json};
 use sft::{ChatEncode, ChatTokens, Example, Message, Record, encode};
 
@@ -19,7 +19,10 @@ pub struct Line {
 enum Kind {
     Record(Record),
     /// A question, to be put the way a model will be asked, and its solution.
-    Solved { question: String, solution: String },
+    Solved {
+        question: String,
+        solution: String,
+    },
 }
 
 /// Reads and checks all files.
@@ -59,7 +62,8 @@ fn kind(object: &Map<String, Value>) -> Result<Kind> {
     let has = |key: &str| object.contains_key(key);
     if has("messages") || has("completion") {
         let record: Record = if has("messages") {
-            let messages: Vec<Message> = serde_json::from_value(object["messages"].clone()).context("`messages`")?;
+            let messages: Vec<Message> =
+                serde_json::from_value(object["messages"].clone()).context("`messages`")?;
             let completion = if has("completion") { Some(text("completion")?) } else { None };
             Record::Chat { messages, completion }
         } else {
@@ -73,10 +77,9 @@ fn kind(object: &Map<String, Value>) -> Result<Kind> {
     Ok(Kind::Solved { question: text("question")?, solution })
 }
 
-/// A folder's tokenizer and chat template, for crate `sft`.
+/// A folder's tokenizer, for crate `sft`. Questions are put as raw text; chats need `prompt` and `completion` instead.
 pub struct Encoder {
     tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
     end: Option<u32>,
 }
 
@@ -85,8 +88,7 @@ impl Encoder {
     pub fn new(dir: &Path, pretrained: &Pretrained) -> Result<Self> {
         let tokenizer = pretrained.tokenizer.clone();
         let tokenizer = tokenizer.with_context(|| format!("{} has no tokenizer.json", dir.display()))?;
-        let template = ChatTemplate::read(dir, Some(&tokenizer))?;
-        Ok(Self { template, end: pretrained.eos().first().copied(), tokenizer })
+        Ok(Self { end: pretrained.eos().first().copied(), tokenizer })
     }
 
     /// Text of tokens, with special ones, for a reader.
@@ -96,24 +98,12 @@ impl Encoder {
 
     /// A question the way models are asked without naming an approach, and its solution.
     fn put(&self, question: &str, solution: &str, instruction: &str) -> Record {
-        let turn = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
-        match (&self.template, instruction) {
-            (Some(_), "") => {
-                Record::Chat { messages: vec![turn("user", question)], completion: Some(solution.to_owned()) }
-            }
-            (Some(_), _) => Record::Chat {
-                messages: vec![turn("system", instruction), turn("user", question)],
-                completion: Some(solution.to_owned()),
-            },
-            (None, _) => {
-                let begin = if instruction.is_empty() { String::new() } else { format!("{instruction}\n\n") };
-                let prompt = format!("{begin}Question: {question}\nSolution:");
-                Record::Text { prompt, completion: format!(" {solution}") }
-            }
-        }
+        let begin = if instruction.is_empty() { String::new() } else { format!("{instruction}\n\n") };
+        let prompt = format!("{begin}Question: {question}\nSolution:");
+        Record::Text { prompt, completion: format!(" {solution}") }
     }
 
-    /// Encodes lines; questions are put as chat where the folder has a template.
+    /// Encodes lines.
     pub fn examples(&self, lines: &[Line], config: &Config) -> Result<Vec<Example>> {
         let one = |line: &Line| -> Result<Example> {
             let record = match &line.kind {
@@ -144,15 +134,13 @@ impl ChatEncode for Encoder {
         self.tokenizer.encode(text, special)
     }
 
-    fn encode_chat(&self, messages: &[Message], generation_prompt: bool) -> Result<ChatTokens, models::Error> {
-        let Some(template) = &self.template else {
-            return Err(models::Error::Template("the folder has none: give `prompt` and `completion`".into()));
-        };
-        let values: Vec<Value> =
-            messages.iter().map(|m| json!({"role": m.role, "content": m.content})).collect();
-        let options = ChatOptions { generation_prompt, ..ChatOptions::default() };
-        let encoded = template.encode(&self.tokenizer, &values, &options)?;
-        Ok(ChatTokens { tokens: encoded.tokens, assistant: Some(encoded.assistant) })
+    fn encode_chat(
+        &self,
+        _messages: &[Message],
+        _generation_prompt: bool,
+    ) -> Result<ChatTokens, models::Error> {
+        let reason = "chats cannot be encoded yet: write the conversation out as `prompt` and `completion`";
+        Err(models::Error::Request(reason.to_owned()))
     }
 
     fn end_token(&self) -> Option<u32> {

@@ -123,9 +123,14 @@ fn run(args: &Args) -> Result<ExitCode> {
         match state.guard.check(step, metrics.loss, norm)? {
             Step::Take => model = optimizer.step(lr, model, gradients),
             Step::Skip => {
-                let batch: Vec<&Example> =
-                    steps[step as usize].iter().flatten().flatten().map(|piece| &examples[piece.example]).collect();
-                let texts: Vec<String> = batch.iter().map(|example| show(example, |t| encoder.text(t))).collect();
+                let batch: Vec<&Example> = steps[step as usize]
+                    .iter()
+                    .flatten()
+                    .flatten()
+                    .map(|piece| &examples[piece.example])
+                    .collect();
+                let texts: Vec<String> =
+                    batch.iter().map(|example| show(example, |t| encoder.text(t))).collect();
                 run.write_json(&format!("skipped-step-{step}.json"), &texts)?;
             }
         }
@@ -148,7 +153,8 @@ fn run(args: &Args) -> Result<ExitCode> {
             state.stopped = state.stop.as_mut().is_some_and(|stop| stop.update(found.mean_loss()));
         }
         run.log(done, &line, &json!({"tokens_per_second": metrics.fed / seconds}))?;
-        progress.update(done, format!("loss {:.4}, {:.0} tokens/s", metrics.mean_loss(), metrics.fed / seconds));
+        progress
+            .update(done, format!("loss {:.4}, {:.0} tokens/s", metrics.mean_loss(), metrics.fed / seconds));
 
         // Checkpoint: the copies share storage with the model until its next step.
         let stop = interrupt.is_raised() && !last;
@@ -234,7 +240,10 @@ fn evaluate(
 fn show_first(rows: &[Row], examples: &[Example], encoder: &data::Encoder) {
     eprintln!("the first batch; what is learned stands in ⟦ ⟧:");
     for piece in rows.iter().flatten().take(2) {
-        eprintln!("  {}", show(&examples[piece.example], |tokens| encoder.text(tokens)).replace('\n', "\n  "));
+        eprintln!(
+            "  {}",
+            show(&examples[piece.example], |tokens| encoder.text(tokens)).replace('\n', "\n  ")
+        );
     }
 }
 
