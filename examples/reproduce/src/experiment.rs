@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use burn::module::AutodiffModule;
+use burn::module::Module;
 use burn::tensor::Device;
 use models::{CausalLm, Config, LlamaShape};
 use rand::seq::SliceRandom;
@@ -188,7 +188,7 @@ impl Experiment {
                 eos: vec![text.eos],
                 pad: Some(text.pad),
                 ..LlamaShape::default()
-            });
+            })?;
             let mut model = CausalLm::init(&config, seed, &self.device.clone().autodiff())?;
             let plan = &recipe.pretrain;
             let mut documents = Documents::new(text, recipe, seed);
@@ -406,7 +406,6 @@ fn own_kind_accuracy(model: &CausalLm, text: &Text, seed: u64) -> Result<BTreeMa
 }
 
 fn parameters(model: &CausalLm) -> usize {
-    use burn::module::Module;
     model.num_params()
 }
 

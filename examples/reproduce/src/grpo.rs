@@ -1,6 +1,7 @@
 //! The RL loop: sample groups, verify, compare within the group, move the policy.
 
 use anyhow::Result;
+use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use models::{CausalLm, Inputs};
 use policy_gradient::{
@@ -106,7 +107,6 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
 
 /// Samples a group for each of the step's questions and compares rewards within it.
 fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(Vec<Rollout>, serde_json::Value)> {
-    use burn::module::AutodiffModule;
     let rl = &config.rl;
     let questions: Vec<_> = (0..rl.questions)
         .map(|i| {

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let recipe = recipe(arguments)?;
-    let device = models::device(&arguments.device)?;
+    let device = training::device(&arguments.device)?;
     let threads = match arguments.threads {
         Some(0) => bail!("--threads 0: at least one thread is needed"),
         Some(threads) => threads,
