@@ -16,14 +16,16 @@ pub fn device(name: &str) -> Result<Device, Error> {
     let b = Tensor::<2>::from_data([[5.0, 6.0], [7.0, 8.0]], &device);
     let found: Vec<f32> = a.matmul(b).into_data().iter::<f32>().collect();
     if found != [19.0, 22.0, 43.0, 50.0] {
-        let reason = format!("it computes {found:?} where [19, 22, 43, 50] is right: check driver and toolkit");
+        let reason =
+            format!("it computes {found:?} where [19, 22, 43, 50] is right: check driver and toolkit");
         return Err(Error::Device { name: name.to_owned(), reason });
     }
     Ok(device)
 }
 
 fn by_name(name: &str) -> Result<Device, String> {
-    let without = |feature: &str| format!("this program was built without it: build with `--features {feature}`");
+    let without =
+        |feature: &str| format!("this program was built without it: build with `--features {feature}`");
     match name {
         "cpu" | "flex" => {
             #[cfg(feature = "flex")]

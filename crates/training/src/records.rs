@@ -20,8 +20,11 @@ pub fn read_jsonl<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>,
         if line.trim().is_empty() {
             continue;
         }
-        let record = serde_json::from_str(&line)
-            .map_err(|error| Error::Line { path: path.to_owned(), line: number + 1, reason: error.to_string() })?;
+        let record = serde_json::from_str(&line).map_err(|error| Error::Line {
+            path: path.to_owned(),
+            line: number + 1,
+            reason: error.to_string(),
+        })?;
         records.push(record);
     }
     Ok(records)
