@@ -125,8 +125,7 @@ pub fn mean_hidden(model: &CausalLm, sequences: &[&[u32]], options: &ScoreOption
 
 /// Numbers on the host as f32.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.into_data().convert_dtype(DType::F32);
-    data.into_vec().unwrap_or_default()
+    tensor.into_data().iter::<f32>().collect()
 }
 
 /// Runs sequences of like lengths together; `each` gets their indices and their hidden states, padded on the right.

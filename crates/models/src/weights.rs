@@ -219,11 +219,6 @@ impl Weights {
         }
     }
 
-    /// Every tensor's name and shape.
-    pub fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.entries.iter().map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
-    }
-
     /// Reads `shape` from row `row` of tensor `name` on, as `dtype`, onto `device`.
     pub fn read<const D: usize>(
         &mut self,
@@ -277,20 +272,6 @@ impl Weights {
             }
         };
         Ok(Tensor::from_data(data.convert_dtype(dtype), (device, dtype)))
-    }
-
-    /// The type most of the numbers are stored in.
-    pub fn dtype(&self) -> DType {
-        let mut counts = [(DType::F32, 0), (DType::F16, 0), (DType::BF16, 0)];
-        for entry in self.entries.values() {
-            let place = match entry.dtype {
-                Dtype::F16 => 1,
-                Dtype::BF16 => 2,
-                _ => 0,
-            };
-            counts[place].1 += entry.shape.iter().product::<usize>();
-        }
-        counts.into_iter().max_by_key(|(_, count)| *count).map_or(DType::F32, |(dtype, _)| dtype)
     }
 }
 

@@ -117,7 +117,8 @@ impl Experiment {
             timed(format!("seed-{seed}/start-{}", start.key()), &|| self.start(&text, seed, start))
         })?;
         // Long ones first, so that no thread is left with one at the end.
-        let mut jobs: Vec<(u64, Arm)> = self.seeds.iter().flat_map(|s| arms.iter().map(|a| (*s, *a))).collect();
+        let mut jobs: Vec<(u64, Arm)> =
+            self.seeds.iter().flat_map(|s| arms.iter().map(|a| (*s, *a))).collect();
         jobs.sort_by_key(|(_, arm)| match arm.rl {
             Some(Variant::Extra) => 0,
             Some(_) => 1,
@@ -127,7 +128,8 @@ impl Experiment {
             timed(format!("seed-{seed}/arm-{}", arm.key), &|| self.arm(&text, seed, arm).map(drop))
         })?;
 
-        let outcomes = self.seeds.iter().map(|seed| self.outcome(&text, *seed)).collect::<Result<Vec<_>>>()?;
+        let outcomes =
+            self.seeds.iter().map(|seed| self.outcome(&text, *seed)).collect::<Result<Vec<_>>>()?;
         let results = results::collect(&self.recipe, &arms, &outcomes);
         self.folder.write_json("results.json", &results)?;
         let times = times.into_inner().expect("no panic");
@@ -185,6 +187,8 @@ impl Experiment {
                 intermediate_size: shape.intermediate,
                 layers: shape.layers,
                 heads: shape.heads,
+                // As wide as one over the root of the fan-in: at 0.02 so small a network learns slowly.
+                initializer_range: (shape.hidden as f64).powf(-0.5),
                 eos: vec![text.eos],
                 pad: Some(text.pad),
                 ..LlamaShape::default()
@@ -260,7 +264,9 @@ impl Experiment {
                 checkpoint_every: 500,
             };
             let model = supervised::train(phase, text, base, &config, |step| {
-                (0..plan.batch as u64).map(|i| example(text, set, seed, step * plan.batch as u64 + i)).collect()
+                (0..plan.batch as u64)
+                    .map(|i| example(text, set, seed, step * plan.batch as u64 + i))
+                    .collect()
             })?;
             phase.save_model(&model)
         })
@@ -324,7 +330,11 @@ impl Experiment {
 
     /// Everything of one seed, read back.
     fn outcome(&self, text: &Text, seed: u64) -> Result<SeedOutcome> {
-        let arms = self.arms().into_iter().map(|arm| Ok((arm.key, self.arm(text, seed, arm)?))).collect::<Result<_>>()?;
+        let arms = self
+            .arms()
+            .into_iter()
+            .map(|arm| Ok((arm.key, self.arm(text, seed, arm)?)))
+            .collect::<Result<_>>()?;
         Ok(SeedOutcome { seed, base: self.base(text, seed)?, data: self.variants(text, seed)?, arms })
     }
 }
@@ -391,8 +401,9 @@ fn own_kind_accuracy(model: &CausalLm, text: &Text, seed: u64) -> Result<BTreeMa
     const QUESTIONS: u64 = 100;
     let mut accuracy = BTreeMap::new();
     for approach in Approach::ALL {
-        let questions: Vec<Question> =
-            (0..QUESTIONS).map(|i| own_kind_question(approach, &mut stream(seed, "gate", approach as u64, i, 0))).collect();
+        let questions: Vec<Question> = (0..QUESTIONS)
+            .map(|i| own_kind_question(approach, &mut stream(seed, "gate", approach as u64, i, 0)))
+            .collect();
         let asks: Vec<Ask> = questions
             .iter()
             .enumerate()
@@ -408,4 +419,3 @@ fn own_kind_accuracy(model: &CausalLm, text: &Text, seed: u64) -> Result<BTreeMa
 fn parameters(model: &CausalLm) -> usize {
     model.num_params()
 }
-

@@ -5,8 +5,8 @@ use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use models::{CausalLm, Inputs};
 use policy_gradient::{
-    Aggregation, GlobalCounts, Objective, TokenLogProbConfig, advantage, advantage::GroupConfig, aggregate, objective,
-    token_log_probs,
+    Aggregation, GlobalCounts, Objective, TokenLogProbConfig, advantage, advantage::GroupConfig, aggregate,
+    objective, token_log_probs,
 };
 use rand::seq::SliceRandom;
 use serde_json::json;
@@ -39,7 +39,14 @@ pub struct Grpo<'a> {
 impl<'a> Grpo<'a> {
     /// The same with a label.
     pub fn labelled<'b>(self, label: &'b str) -> Grpo<'b> {
-        Grpo { label, rl: self.rl, tuned: self.tuned, variant: self.variant, seed: self.seed, checkpoint_every: self.checkpoint_every }
+        Grpo {
+            label,
+            rl: self.rl,
+            tuned: self.tuned,
+            variant: self.variant,
+            seed: self.seed,
+            checkpoint_every: self.checkpoint_every,
+        }
     }
 }
 
@@ -75,7 +82,8 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
                 &TokenLogProbConfig { temperature: rl.temperature, ..TokenLogProbConfig::default() },
             )?;
             let counts = GlobalCounts::of(&batch.mask)?;
-            let per_token = objective(new.logp, batch.old_logp, batch.advantages, batch.mask.clone(), &surrogate)?;
+            let per_token =
+                objective(new.logp, batch.old_logp, batch.advantages, batch.mask.clone(), &surrogate)?;
             let policy = aggregate(per_token.loss, batch.mask.clone(), Aggregation::TokenMean, &counts)?;
             let entropy = aggregate(new.entropy, batch.mask, Aggregation::TokenMean, &counts)?;
             entropy_sum += entropy.clone().into_scalar::<f64>();
@@ -86,7 +94,7 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
             let mut gradients = Gradients::new();
             gradients.add(loss.backward(), &model);
             let norm = gradients.clip_global_norm(rl.max_norm);
-            guard.check(step * rl.minibatches as u64 + i as u64, value, norm)?;
+            guard.check(step * rl.minibatches as u64 + i as u64, value, norm).map(drop)?;
             model = optimizer.step(config.tuned.lr, model, gradients);
             loss_sum += value;
             norm_max = norm_max.max(norm);
@@ -106,7 +114,12 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
 }
 
 /// Samples a group for each of the step's questions and compares rewards within it.
-fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(Vec<Rollout>, serde_json::Value)> {
+fn roll_out(
+    model: &CausalLm,
+    text: &Text,
+    config: &Grpo,
+    step: u64,
+) -> Result<(Vec<Rollout>, serde_json::Value)> {
     let rl = &config.rl;
     let questions: Vec<_> = (0..rl.questions)
         .map(|i| {
@@ -145,7 +158,10 @@ fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(
         "combined": share(responses.iter().filter(|r| combined(r)).count()),
         "groups_without_signal": rewards.chunks(rl.samples).filter(|g| even(g)).count(),
     });
-    let rollouts = responses.into_iter().zip(advantages).map(|(response, advantage)| Rollout { response, advantage: advantage as f32 });
+    let rollouts = responses
+        .into_iter()
+        .zip(advantages)
+        .map(|(response, advantage)| Rollout { response, advantage: advantage as f32 });
     Ok((rollouts.collect(), metrics))
 }
 
@@ -168,7 +184,8 @@ fn collate<'a>(
     let time = rollouts.iter().map(|r| length(r) - 1).max().unwrap_or(0);
     let size = rollouts.len() * time;
     let (mut tokens, mut targets) = (vec![pad as i32; size], vec![pad as i32; size]);
-    let (mut mask, mut old_logp, mut advantages) = (vec![false; size], vec![0.0f32; size], vec![0.0f32; size]);
+    let (mut mask, mut old_logp, mut advantages) =
+        (vec![false; size], vec![0.0f32; size], vec![0.0f32; size]);
     for (row, rollout) in rollouts.iter().enumerate() {
         let Response { prompt, sample, .. } = &rollout.response;
         let ids: Vec<i32> = prompt.iter().chain(&sample.tokens).map(|id| *id as i32).collect();

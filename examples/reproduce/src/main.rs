@@ -89,13 +89,22 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, |n| n.get()),
     };
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot start the threads")?;
 
     let seeds = arguments.seeds.unwrap_or(if arguments.full { 5 } else { 1 });
     if seeds == 0 {
         bail!("--seeds 0: at least one seed is needed");
     }
-    let name = if arguments.quick { "quick" } else if arguments.full { "full" } else { "reproduce" };
+    let name = if arguments.quick {
+        "quick"
+    } else if arguments.full {
+        "full"
+    } else {
+        "reproduce"
+    };
     let path = arguments.run_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     let folder = RunFolder::create(&path, Existing::from_flags(arguments.resume, arguments.overwrite))
         .context("use --resume to go on with it or --overwrite to delete it")?;

@@ -46,7 +46,8 @@ pub fn once<T: Serialize + DeserializeOwned>(
     let value = run(&mut phase)?;
     phase.folder.write_json(DONE, &value)?;
     let checkpoints = phase.folder.file("checkpoints");
-    std::fs::remove_dir_all(&checkpoints).with_context(|| format!("cannot remove {}", checkpoints.display()))?;
+    std::fs::remove_dir_all(&checkpoints)
+        .with_context(|| format!("cannot remove {}", checkpoints.display()))?;
     Ok(value)
 }
 

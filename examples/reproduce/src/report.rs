@@ -1,8 +1,10 @@
 //! `report.html`: what was claimed, what was measured, and what the models wrote.
 
 use anyhow::{Context, Result};
-use evaluation::figures::{BarChart, IntervalChart, LineChart, Page, Sankey, Scale, Series, ShareChart, Table};
 use evaluation::Interval;
+use evaluation::figures::{
+    BarChart, IntervalChart, LineChart, Page, Sankey, Scale, Series, ShareChart, Table,
+};
 use training::write_atomic;
 
 use crate::arms::Arm;
@@ -13,9 +15,15 @@ use crate::sets::SETS;
 use crate::world::Approach;
 
 /// Writes `report.html` into the run folder.
-pub fn write(experiment: &Experiment, outcomes: &[SeedOutcome], results: &Results, seconds: f64) -> Result<()> {
+pub fn write(
+    experiment: &Experiment,
+    outcomes: &[SeedOutcome],
+    results: &Results,
+    seconds: f64,
+) -> Result<()> {
     let arms = experiment.arms();
-    let mut page = Page::new("Mid-training with self-generated data, then RL: a reproduction in a built-in world");
+    let mut page =
+        Page::new("Mid-training with self-generated data, then RL: a reproduction in a built-in world");
     claim(&mut page, results);
     passes(&mut page, &arms, outcomes, results);
     combinations(&mut page, outcomes, results);
@@ -50,16 +58,29 @@ fn comparison<'a>(results: &'a Results, a: &str, b: &str, set: &str, metric: &st
 /// The claim in one sentence, true to the numbers whichever way they fell.
 fn claim(page: &mut Page, results: &Results) {
     let of = |arm, metric| mean(value(results, arm, "hard", metric));
-    let above = |other| comparison(results, "mid_rl", other, "hard", "pass@1").is_some_and(|c| c.ci95[0].is_some_and(|lo| lo > 0.0));
+    let above = |other| {
+        comparison(results, "mid_rl", other, "hard", "pass@1")
+            .is_some_and(|c| c.ci95[0].is_some_and(|lo| lo > 0.0))
+    };
     let verdict = match (above("base_rl"), above("star_rl")) {
-        (true, true) => "RL after mid-training on several approaches solves more of the hard problems than RL alone and than RL after STaR",
-        (false, false) => "In this run, RL after mid-training did **not** clearly beat RL alone or RL after STaR on the hard problems",
-        _ => "In this run, RL after mid-training clearly beat only one of RL alone and RL after STaR on the hard problems",
+        (true, true) => {
+            "RL after mid-training on several approaches solves more of the hard problems than RL alone and than RL after STaR"
+        }
+        (false, false) => {
+            "In this run, RL after mid-training did **not** clearly beat RL alone or RL after STaR on the hard problems"
+        }
+        _ => {
+            "In this run, RL after mid-training clearly beat only one of RL alone and RL after STaR on the hard problems"
+        }
     };
     page.lead(&format!(
         "{verdict}: pass@1 **{}** against {} and {}, pass@16 {} against {} and {}.",
-        of("mid_rl", "pass@1"), of("base_rl", "pass@1"), of("star_rl", "pass@1"),
-        of("mid_rl", "pass@16"), of("base_rl", "pass@16"), of("star_rl", "pass@16"),
+        of("mid_rl", "pass@1"),
+        of("base_rl", "pass@1"),
+        of("star_rl", "pass@1"),
+        of("mid_rl", "pass@16"),
+        of("base_rl", "pass@16"),
+        of("star_rl", "pass@16"),
     ));
     page.text(&format!(
         "A model of a few hundred thousand weights is pre-trained from nothing on documents that each use one approach. It then \
@@ -100,7 +121,15 @@ fn passes(page: &mut Page, arms: &[Arm], outcomes: &[SeedOutcome], results: &Res
         (chart.to_svg(), String::new())
     });
     page.figures(figures.collect::<Vec<_>>());
-    let mut table = Table::new(["arm", "set", "pass@1", "pass@4", "pass@16", "combining, of correct", "correct / samples"]);
+    let mut table = Table::new([
+        "arm",
+        "set",
+        "pass@1",
+        "pass@4",
+        "pass@16",
+        "combining, of correct",
+        "correct / samples",
+    ]);
     for arm in arms {
         for set in &SETS {
             let cell = |metric| value(results, arm.key, set.key, metric).text();
@@ -124,7 +153,12 @@ fn passes(page: &mut Page, arms: &[Arm], outcomes: &[SeedOutcome], results: &Res
 fn combinations(page: &mut Page, outcomes: &[SeedOutcome], results: &Results) {
     page.section("Which approaches, and in which combination");
     let shown = ["base_rl", "star_rl", "mid", "mid_rl"];
-    let mut bars = BarChart::new("Correct solutions that combine two or more approaches", "share", shown.map(|k| results.arms[k].label)).y_range(0.0, 1.0);
+    let mut bars = BarChart::new(
+        "Correct solutions that combine two or more approaches",
+        "share",
+        shown.map(|k| results.arms[k].label),
+    )
+    .y_range(0.0, 1.0);
     for set in ["hard", "one_approach"] {
         bars = bars.group(set, shown.map(|arm| interval(value(results, arm, set, "combined"))));
     }
@@ -135,7 +169,10 @@ fn combinations(page: &mut Page, outcomes: &[SeedOutcome], results: &Results) {
     for arm in ["base", "base_rl", "star", "star_rl", "mid", "mid_rl"] {
         let all = composition(&first.arms[arm].sets["hard"], false);
         let count = |name: &str| -> f64 {
-            all.sequences.iter().map(|s| s.count as f64 * s.approaches.iter().filter(|a| *a == name).count() as f64).sum()
+            all.sequences
+                .iter()
+                .map(|s| s.count as f64 * s.approaches.iter().filter(|a| *a == name).count() as f64)
+                .sum()
         };
         shares = shares.row(results.arms[arm].label, names.map(count));
     }
@@ -143,7 +180,10 @@ fn combinations(page: &mut Page, outcomes: &[SeedOutcome], results: &Results) {
     let sankeys = ["mid", "mid_rl"].map(|arm| {
         let data = composition(&first.arms[arm].sets["hard"], true).sankey(3);
         let title = format!("Correct solutions of the hard set, {}", results.arms[arm].label);
-        (Sankey::new(title, data).columns(["first part", "second part"]).colours(names).to_svg(), String::new())
+        (
+            Sankey::new(title, data).columns(["first part", "second part"]).colours(names).to_svg(),
+            String::new(),
+        )
     });
     page.figures(sankeys);
     let mut table = Table::new(["seed", "arm", "set", "sequence", "correct solutions"]);
@@ -167,7 +207,11 @@ fn prior(page: &mut Page, arms: &[Arm], results: &Results) {
     page.text("How likely the model is to change its approach between the first and the second part, measured before RL and after. The theory says that RL's speed depends on it.");
     let mut table = Table::new(["arm", "before RL", "after RL", "hard pass@1"]);
     let list = |values: &[Option<f64>]| {
-        values.iter().map(|v| v.map_or("none".to_string(), |v| format!("{v:.4}"))).collect::<Vec<_>>().join(", ")
+        values
+            .iter()
+            .map(|v| v.map_or("none".to_string(), |v| format!("{v:.4}")))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     for arm in arms.iter().filter(|arm| arm.rl.is_some()) {
         let result = &results.arms[arm.key];
@@ -184,10 +228,19 @@ fn prior(page: &mut Page, arms: &[Arm], results: &Results) {
 fn curves(page: &mut Page, experiment: &Experiment, arms: &[Arm]) -> Result<()> {
     page.section("During RL");
     let mut figures = Vec::new();
-    for (key, title) in [("reward", "Reward"), ("entropy", "Entropy per token (nats)"), ("length", "Length (tokens)"), ("combined", "Samples that change the approach")] {
+    for (key, title) in [
+        ("reward", "Reward"),
+        ("entropy", "Entropy per token (nats)"),
+        ("length", "Length (tokens)"),
+        ("combined", "Samples that change the approach"),
+    ] {
         let mut chart = LineChart::new(title).x("RL step", Scale::Linear).y(key, Scale::Linear);
         for (i, arm) in arms.iter().enumerate().filter(|(_, arm)| arm.rl.is_some()) {
-            let runs = experiment.seeds.iter().map(|seed| metric_curve(experiment, *seed, arm.key, key)).collect::<Result<Vec<_>>>()?;
+            let runs = experiment
+                .seeds
+                .iter()
+                .map(|seed| metric_curve(experiment, *seed, arm.key, key))
+                .collect::<Result<Vec<_>>>()?;
             chart = chart.series(Series::over_runs(arm.label, &runs, 5).colour(i));
         }
         figures.push((chart.to_svg(), String::new()));
@@ -222,22 +275,37 @@ fn data(page: &mut Page, outcomes: &[SeedOutcome], results: &Results) {
     for outcome in outcomes {
         for (approach, counts) in &outcome.data.yields {
             let cell = |key: &str| counts[key].to_string();
-            table.push([outcome.seed.to_string(), approach.clone(), cell("candidates"), cell("correct"), cell("solved_cells"), cell("kept")]);
+            table.push([
+                outcome.seed.to_string(),
+                approach.clone(),
+                cell("candidates"),
+                cell("correct"),
+                cell("solved_cells"),
+                cell("kept"),
+            ]);
         }
     }
     page.details("Yield of each approach", |inside| {
         inside.table(&table);
     });
-    page.text(&format!("RL compares groups of {} responses; there are {} approaches.", results.group_size, results.approaches));
+    page.text(&format!(
+        "RL compares groups of {} responses; there are {} approaches.",
+        results.group_size, results.approaches
+    ));
 }
 
 fn differences(page: &mut Page, results: &Results) {
     page.section("Differences");
     for metric in ["pass@1", "pass@16"] {
         let mut chart = IntervalChart::new(format!("Paired differences in {metric}"), "difference");
-        for c in results.comparisons.iter().filter(|c| c.metric == metric && c.a == "mid_rl" && ["base_rl", "star_rl"].contains(&c.b)) {
+        for c in results
+            .comparisons
+            .iter()
+            .filter(|c| c.metric == metric && c.a == "mid_rl" && ["base_rl", "star_rl"].contains(&c.b))
+        {
             let or_nan = |v: Option<f64>| v.unwrap_or(f64::NAN);
-            let interval = Interval { mean: or_nan(c.difference), lo: or_nan(c.ci95[0]), hi: or_nan(c.ci95[1]) };
+            let interval =
+                Interval { mean: or_nan(c.difference), lo: or_nan(c.ci95[0]), hi: or_nan(c.ci95[1]) };
             chart = chart.row(format!("{} - {}, {}", c.a, c.b, c.set), interval, &c.per_seed);
         }
         page.figure(&chart.to_svg(), "");
@@ -263,14 +331,52 @@ fn differences(page: &mut Page, results: &Results) {
 fn against_paper(page: &mut Page, results: &Results) {
     page.section("Paper and ours");
     page.text("The paper's figures are for Llama-3.2-3B-Instruct on mathematics benchmarks; ours are for a tiny model on box chains. Only signs can be compared.");
-    let of = |arm: &str, set: &str, metric: &str| results.arms.get(arm).map_or("not run".to_string(), |a| a.evals[set][metric].text());
+    let of = |arm: &str, set: &str, metric: &str| {
+        results.arms.get(arm).map_or("not run".to_string(), |a| a.evals[set][metric].text())
+    };
     let mut table = Table::new(["claim", "paper", "ours"]);
-    table.push(["pass@k after RL, mid-trained against vanilla RL", "48.09 (n=16) against 44.21, mean pass@64", &format!("{} against {}, hard pass@16", of("mid_rl", "hard", "pass@16"), of("base_rl", "hard", "pass@16"))]);
-    table.push(["the same against STaR + RL", "48.09 against 45.69", &format!("{} against {}", of("mid_rl", "hard", "pass@16"), of("star_rl", "hard", "pass@16"))]);
-    table.push(["pass@1 of mid-trained alone below STaR's", "yes", &format!("{} against {}, hard pass@1", of("mid", "hard", "pass@1"), of("star", "hard", "pass@1"))]);
-    table.push(["solutions that combine approaches, before and after RL", "23.3 and 56.7 %", &format!("{} and {}, hard", of("mid", "hard", "combined"), of("mid_rl", "hard", "combined"))]);
-    table.push(["wrong chains + RL below vanilla RL", "yes", &format!("{} against {}, hard pass@1", of("wrong_rl", "hard", "pass@1"), of("base_rl", "hard", "pass@1"))]);
-    table.push(["depth above breadth after RL", "about 7 % better", &format!("{} against {}, hard pass@1", of("depth_rl", "hard", "pass@1"), of("breadth_rl", "hard", "pass@1"))]);
+    table.push([
+        "pass@k after RL, mid-trained against vanilla RL",
+        "48.09 (n=16) against 44.21, mean pass@64",
+        &format!(
+            "{} against {}, hard pass@16",
+            of("mid_rl", "hard", "pass@16"),
+            of("base_rl", "hard", "pass@16")
+        ),
+    ]);
+    table.push([
+        "the same against STaR + RL",
+        "48.09 against 45.69",
+        &format!("{} against {}", of("mid_rl", "hard", "pass@16"), of("star_rl", "hard", "pass@16")),
+    ]);
+    table.push([
+        "pass@1 of mid-trained alone below STaR's",
+        "yes",
+        &format!("{} against {}, hard pass@1", of("mid", "hard", "pass@1"), of("star", "hard", "pass@1")),
+    ]);
+    table.push([
+        "solutions that combine approaches, before and after RL",
+        "23.3 and 56.7 %",
+        &format!("{} and {}, hard", of("mid", "hard", "combined"), of("mid_rl", "hard", "combined")),
+    ]);
+    table.push([
+        "wrong chains + RL below vanilla RL",
+        "yes",
+        &format!(
+            "{} against {}, hard pass@1",
+            of("wrong_rl", "hard", "pass@1"),
+            of("base_rl", "hard", "pass@1")
+        ),
+    ]);
+    table.push([
+        "depth above breadth after RL",
+        "about 7 % better",
+        &format!(
+            "{} against {}, hard pass@1",
+            of("depth_rl", "hard", "pass@1"),
+            of("breadth_rl", "hard", "pass@1")
+        ),
+    ]);
     page.table(&table.caption("What differs: the model, the questions, four approaches instead of up to 64, exact working instead of a reward model for adherence, two-part problems in RL after one-part problems in mid-training."));
 }
 
@@ -288,7 +394,9 @@ fn samples(page: &mut Page, experiment: &Experiment, outcomes: &[SeedOutcome]) -
         let cards: Vec<(&str, String, bool)> = arms
             .iter()
             .zip(&columns)
-            .filter_map(|(arm, column)| column.get(i).map(|s| (*arm, s.response.replace(" ;", " ;\n"), s.correct)))
+            .filter_map(|(arm, column)| {
+                column.get(i).map(|s| (*arm, s.response.replace(" ;", " ;\n"), s.correct))
+            })
             .collect();
         page.cards(cards.iter().map(|(arm, text, correct)| (*arm, text.as_str(), Some(*correct))));
     }

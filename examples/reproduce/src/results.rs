@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use evaluation::{
-    Composition, Interval, Solution, bootstrap_mean, bootstrap_ratio, paired_bootstrap, paired_t, pass_at_k, t_interval,
+    Composition, Interval, Solution, bootstrap_mean, bootstrap_ratio, paired_bootstrap, paired_t, pass_at_k,
+    t_interval,
 };
 use serde::Serialize;
 
@@ -151,7 +152,8 @@ pub fn one_seed(set: &SetOutcome, metric: &str, seed: u64) -> Interval {
 }
 
 fn metric(outcomes: &[SeedOutcome], arm: &str, set: &str, name: &str) -> Metric {
-    let each: Vec<Interval> = outcomes.iter().map(|o| one_seed(&o.arms[arm].sets[set], name, o.seed)).collect();
+    let each: Vec<Interval> =
+        outcomes.iter().map(|o| one_seed(&o.arms[arm].sets[set], name, o.seed)).collect();
     let means: Vec<f64> = each.iter().map(|i| i.mean).filter(|m| m.is_finite()).collect();
     let interval = match (outcomes.len(), means.len()) {
         (1, _) => each[0],
@@ -193,7 +195,15 @@ pub fn collect(recipe: &Recipe, arms: &[Arm], outcomes: &[SeedOutcome]) -> Resul
         let known: Vec<f64> = priors.iter().flatten().copied().collect();
         let evals = SETS
             .iter()
-            .map(|s| (s.key, metrics().into_iter().map(|m| (m.clone(), metric(outcomes, arm.key, s.key, &m))).collect()))
+            .map(|s| {
+                (
+                    s.key,
+                    metrics()
+                        .into_iter()
+                        .map(|m| (m.clone(), metric(outcomes, arm.key, s.key, &m)))
+                        .collect(),
+                )
+            })
             .collect();
         let counts = SETS.iter().map(|s| (s.key, counts(outcomes, arm.key, s.key))).collect();
         ArmResult {
@@ -206,7 +216,8 @@ pub fn collect(recipe: &Recipe, arms: &[Arm], outcomes: &[SeedOutcome]) -> Resul
             counts,
         }
     };
-    let results: BTreeMap<&'static str, ArmResult> = arms.iter().map(|arm| (arm.key, arm_result(arm))).collect();
+    let results: BTreeMap<&'static str, ArmResult> =
+        arms.iter().map(|arm| (arm.key, arm_result(arm))).collect();
     let comparisons = comparisons(arms, outcomes, &results);
     let mut data = BTreeMap::<String, DataResult>::new();
     for outcome in outcomes {
@@ -273,7 +284,8 @@ fn comparisons(
                     .zip(&of_b.per_seed)
                     .filter_map(|(a, b)| Some((*a)? - (*b)?))
                     .collect();
-                let (interval, p) = match (outcomes, name.strip_prefix("pass@").and_then(|k| k.parse().ok())) {
+                let (interval, p) = match (outcomes, name.strip_prefix("pass@").and_then(|k| k.parse().ok()))
+                {
                     ([only], Some(k)) => {
                         let values = |arm: &str| pass_per_question(&only.arms[arm].sets[set.key], k);
                         let paired = paired_bootstrap(&values(a), &values(b), only.seed, 0.95);
@@ -288,7 +300,9 @@ fn comparisons(
                         (test.interval(), test.p)
                     }
                 };
-                let apart = |above: &Metric, below: &Metric| above.ci95[0].zip(below.ci95[1]).is_some_and(|(lo, hi)| lo > hi);
+                let apart = |above: &Metric, below: &Metric| {
+                    above.ci95[0].zip(below.ci95[1]).is_some_and(|(lo, hi)| lo > hi)
+                };
                 found.push(Comparison {
                     a,
                     b,
@@ -315,7 +329,14 @@ fn novel(outcomes: &[SeedOutcome]) -> Vec<Novel> {
                 let old = composition(&outcome.arms[before].sets[set.key], false);
                 for share in composition(&outcome.arms[after].sets[set.key], true).novel_sequences(&old) {
                     let sequence = share.approaches;
-                    found.push(Novel { seed: outcome.seed, set: set.key, before, after, sequence, count: share.count });
+                    found.push(Novel {
+                        seed: outcome.seed,
+                        set: set.key,
+                        before,
+                        after,
+                        sequence,
+                        count: share.count,
+                    });
                 }
             }
         }
@@ -337,7 +358,14 @@ impl Metric {
 /// The table printed at the end of a run.
 pub fn summary(arms: &[Arm], results: &Results) -> String {
     let mut table = evaluation::figures::Table::new([
-        "arm", "hard pass@1", "hard pass@16", "combined", "longer pass@1", "code pass@1", "story pass@1", "switch prior",
+        "arm",
+        "hard pass@1",
+        "hard pass@16",
+        "combined",
+        "longer pass@1",
+        "code pass@1",
+        "story pass@1",
+        "switch prior",
     ]);
     for arm in arms {
         let result = &results.arms[arm.key];

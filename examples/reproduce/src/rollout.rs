@@ -82,7 +82,13 @@ pub fn longest(parts: usize) -> usize {
 }
 
 /// Samples every ask; results in order.
-pub fn sample(model: &CausalLm, text: &Text, asks: &[Ask], temperature: f64, seed: u64) -> Result<Vec<Vec<Response>>> {
+pub fn sample(
+    model: &CausalLm,
+    text: &Text,
+    asks: &[Ask],
+    temperature: f64,
+    seed: u64,
+) -> Result<Vec<Vec<Response>>> {
     let parts = asks.iter().map(|a| a.question.problem.parts.len()).max().unwrap_or(1);
     let requests = asks
         .iter()
@@ -108,7 +114,12 @@ pub fn sample(model: &CausalLm, text: &Text, asks: &[Ask], temperature: f64, see
                 .into_iter()
                 .map(|sample| {
                     let finished = sample.finish == Finish::Stop;
-                    Ok(Response { text: text.decode(&sample.tokens)?, finished, prompt: request.prompt.clone(), sample })
+                    Ok(Response {
+                        text: text.decode(&sample.tokens)?,
+                        finished,
+                        prompt: request.prompt.clone(),
+                        sample,
+                    })
                 })
                 .collect()
         })

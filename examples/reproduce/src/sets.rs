@@ -67,7 +67,8 @@ impl EvalSet {
 
     fn kinds(&self, rng: &mut impl Rng) -> Vec<Kind> {
         loop {
-            let kinds: Vec<Kind> = (0..self.parts).map(|_| *Kind::ALL.choose(rng).expect("four kinds")).collect();
+            let kinds: Vec<Kind> =
+                (0..self.parts).map(|_| *Kind::ALL.choose(rng).expect("four kinds")).collect();
             let same = kinds.iter().all(|k| *k == kinds[0]);
             match self.kinds {
                 Kinds::Free => return kinds,
