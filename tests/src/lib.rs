@@ -1,1 +1,2 @@
-//! Shared helpers of the cross-crate tests.
+//! Shared by the cross-crate tests: a small model to train.
+#![forbid(unsafe_code)]
