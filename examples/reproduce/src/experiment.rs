@@ -201,7 +201,7 @@ impl Experiment {
                 let label = format!("seed {seed} pre-train");
                 let config = Supervised {
                     label: &label,
-                    schedule: Schedule::cosine(plan.lr, plan.warmup, plan.steps).with_floor(plan.lr / 10.0),
+                    schedule: Schedule::cosine(plan.lr, plan.warmup, plan.steps).with_floor(0.1),
                     adamw: AdamWConfig { betas: (0.9, 0.98), ..AdamWConfig::default() },
                     steps,
                     checkpoint_every: 500,
