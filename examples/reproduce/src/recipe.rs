@@ -72,7 +72,7 @@ pub struct Pretrain {
 impl Default for Pretrain {
     fn default() -> Self {
         Pretrain {
-            steps: 3000,
+            steps: 3500,
             batch: 64,
             lr: 3e-3,
             warmup: 100,
