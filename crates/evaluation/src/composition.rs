@@ -256,8 +256,9 @@ impl Composition {
     /// Data for a Sankey figure: a column per position, a node per approach there, bands for what follows what.
     /// Positions from `max_positions` on are left out; solutions that end earlier simply end.
     pub fn sankey(&self, max_positions: usize) -> SankeyData {
-        let mut nodes: BTreeMap<(usize, &str), usize> = BTreeMap::new();
-        let mut links: BTreeMap<((usize, &str), (usize, &str)), usize> = BTreeMap::new();
+        type Place<'a> = (usize, &'a str);
+        let mut nodes: BTreeMap<Place, usize> = BTreeMap::new();
+        let mut links: BTreeMap<(Place, Place), usize> = BTreeMap::new();
         for sequence in &self.sequences {
             let places: Vec<(usize, &str)> =
                 sequence.approaches.iter().take(max_positions).map(String::as_str).enumerate().collect();

@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod composition;
+pub mod datasets;
 mod diversity;
 mod error;
 pub mod figures;
 mod intervals;
 mod pass_at_k;
+pub mod registry;
+pub mod theory;
 
 pub use composition::{Composition, SankeyData, SankeyLink, SankeyNode, Share, Signs, Solution};
 pub use diversity::{

@@ -1,2 +1,25 @@
 //! Decoder language models on burn: Hugging Face folders in and out, sampling, scoring, heads and adapters.
 #![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod families;
+mod generate;
+mod init;
+mod layers;
+mod model;
+mod ops;
+mod pretrained;
+mod rope;
+mod score;
+mod tokenizer;
+mod weights;
+
+pub use config::{Config, Family, LlamaShape, Task};
+pub use error::{Error, Result};
+pub use generate::{Finish, Flow, Request, Sample, Sampled, Sampling, Watch, generate};
+pub use model::{CausalLm, Inputs};
+pub use pretrained::{GenerationConfig, LoadOptions, Precision, Pretrained};
+pub use rope::{Rope, RopeScaling};
+pub use score::{ScoreOptions, Scored, mean_hidden, reward, score};
+pub use tokenizer::Tokenizer;

@@ -44,6 +44,10 @@ pub struct Exemplar {
     /// How hard it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
+    /// A Python expression for the answer, found by another way than the solution's (often by brute force). It is never
+    /// rendered or run here; `scripts/check_exemplars.py` compares it with `answer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
 }
 
 /// An approach, as read from its file. See the page on writing an approach for the meaning of each field.

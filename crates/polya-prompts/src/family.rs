@@ -256,10 +256,38 @@ impl Family {
         })
     }
 
+    /// A hash of the templates, approaches and exemplars: it changes when a prompt could change.
+    pub fn fingerprint(&self) -> String {
+        let json = |v: serde_json::Result<String>| v.unwrap_or_else(|e| e.to_string());
+        let parts = [
+            json(serde_json::to_string(&self.templates)),
+            json(serde_json::to_string(&self.answer_format)),
+            json(serde_json::to_string(&self.plain_exemplars)),
+            json(serde_json::to_string(&self.approaches)),
+        ];
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        format!("{:016x}", crate::text::stable_hash(&parts))
+    }
+
     /// Ids of the approaches whose signs occur in a solution, in the family's order.
     pub fn approaches_used(&self, solution: &str) -> Vec<&str> {
         let words = Words::new(solution);
         self.approaches.iter().filter(|a| a.matches_signs_in(&words)).map(|a| a.id.as_str()).collect()
+    }
+}
+
+impl Family {
+    /// Ids of the approaches whose signs occur in a solution, by first appearance: for counting how solutions compose
+    /// approaches.
+    pub fn approaches_in_order(&self, solution: &str) -> Vec<&str> {
+        let words = Words::new(solution);
+        let mut found: Vec<(usize, &str)> = self
+            .approaches
+            .iter()
+            .filter_map(|a| Some((a.signs.iter().filter_map(|s| s.first_in(&words)).min()?, a.id.as_str())))
+            .collect();
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, id)| id).collect()
     }
 }
 

@@ -120,6 +120,8 @@ pub struct Templates {
     pub user: String,
     /// Chat: the assistant turn of an exemplar.
     pub assistant: String,
+    /// Texts at which a base model's response ends: it would go on with a next question.
+    pub stop: Vec<String>,
 }
 
 impl Default for Templates {
@@ -135,6 +137,7 @@ impl Default for Templates {
             system: instructions.to_owned(),
             user: format!("{{{{ question }}}}{hint}"),
             assistant: "{{ exemplar.solution }}".to_owned(),
+            stop: vec!["\nQuestion:".to_owned()],
         }
     }
 }

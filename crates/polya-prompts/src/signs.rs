@@ -90,7 +90,12 @@ impl Sign {
 
     /// Whether the sign occurs in the text.
     pub fn occurs_in(&self, text: &Words) -> bool {
-        (0..text.0.len()).any(|start| matches(&self.parts, &text.0[start..]))
+        self.first_in(text).is_some()
+    }
+
+    /// The index of the word at which the sign first occurs.
+    pub fn first_in(&self, text: &Words) -> Option<usize> {
+        (0..text.0.len()).find(|&start| matches(&self.parts, &text.0[start..]))
     }
 }
 

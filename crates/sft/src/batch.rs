@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-use crate::{Example, Piece, Row};
+use crate::{Error, Example, Piece, Row};
 
 /// Rows of tokens, what each position must predict, and which predictions count.
 ///
@@ -35,9 +35,9 @@ pub struct Batch {
 impl Batch {
     /// One example per row.
     ///
-    /// # Panics
+    /// # Errors
     /// When there are no examples.
-    pub fn collate(examples: &[&Example], pad: u32, device: &Device) -> Self {
+    pub fn collate(examples: &[&Example], pad: u32, device: &Device) -> Result<Self, Error> {
         let rows: Vec<Vec<(&Example, Piece)>> = examples
             .iter()
             .enumerate()
@@ -51,9 +51,12 @@ impl Batch {
 
     /// The rows that [`batches`](crate::batches) chose. Positions and segments are set when a row has several pieces.
     ///
+    /// # Errors
+    /// When there are no rows.
+    ///
     /// # Panics
-    /// When there are no rows, or a piece is not within its example.
-    pub fn from_rows(rows: &[Row], examples: &[Example], pad: u32, device: &Device) -> Self {
+    /// When a piece is not within its example.
+    pub fn from_rows(rows: &[Row], examples: &[Example], pad: u32, device: &Device) -> Result<Self, Error> {
         let packed = rows.iter().any(|row| row.len() > 1);
         let rows: Vec<Vec<(&Example, Piece)>> = rows
             .iter()
@@ -62,12 +65,19 @@ impl Batch {
         Self::build(&rows, packed, pad, device)
     }
 
-    fn build(rows: &[Vec<(&Example, Piece)>], packed: bool, pad: u32, device: &Device) -> Self {
+    fn build(
+        rows: &[Vec<(&Example, Piece)>],
+        packed: bool,
+        pad: u32,
+        device: &Device,
+    ) -> Result<Self, Error> {
         let fed = |piece: &Piece| (piece.end - piece.start).saturating_sub(1);
         let length = |row: &Vec<(&Example, Piece)>| row.iter().map(|(_, piece)| fed(piece)).sum::<usize>();
         let time = rows.iter().map(length).max().unwrap_or(0).max(1);
         let size = rows.len() * time;
-        assert!(size > 0, "a batch needs a row");
+        if size == 0 {
+            return Err(Error::Empty);
+        }
         let pad = i64::from(pad);
         let mut tokens = vec![pad; size];
         let mut targets = vec![pad; size];
@@ -104,7 +114,7 @@ impl Batch {
             Tensor::<1, Int>::from_data(TensorData::new(values, length), device)
         };
         let count = counted.len();
-        Self {
+        Ok(Self {
             tokens: ints(tokens),
             targets: ints(targets),
             mask: Tensor::from_data(TensorData::new(mask, shape), device),
@@ -115,7 +125,7 @@ impl Batch {
             count,
             fed: total,
             shape,
-        }
+        })
     }
 
     /// The share of positions that are padding, in 0..1.
@@ -138,7 +148,7 @@ mod tests {
         let device = Device::flex();
         let first = Example::prompt_completion(vec![5, 6], vec![7, 2]);
         let second = Example::prompt_completion(vec![8], vec![2]);
-        let batch = Batch::collate(&[&first, &second], 2, &device);
+        let batch = Batch::collate(&[&first, &second], 2, &device).unwrap();
         assert_eq!(batch.shape, [2, 3]);
         assert_eq!(values(&batch.tokens), [5, 6, 7, 8, 2, 2]);
         assert_eq!(values(&batch.targets), [2, 7, 2, 2, 2, 2]);
@@ -156,7 +166,7 @@ mod tests {
         let device = Device::flex();
         let examples = [Example::all(vec![1, 2, 3]), Example::all(vec![4, 5])];
         let rows = vec![vec![Piece { example: 0, start: 0, end: 3 }, Piece { example: 1, start: 0, end: 2 }]];
-        let batch = Batch::from_rows(&rows, &examples, 0, &device);
+        let batch = Batch::from_rows(&rows, &examples, 0, &device).unwrap();
         assert_eq!(values(&batch.tokens), [1, 2, 4]);
         assert_eq!(values(&batch.targets), [2, 3, 5]);
         assert_eq!(values(batch.positions.as_ref().unwrap()), [0, 1, 0]);
@@ -167,7 +177,7 @@ mod tests {
     #[test]
     fn no_waste() {
         let example = Example { tokens: vec![1, 2, 3, 4, 5], learn: vec![false, true, false, false, false] };
-        let batch = Batch::collate(&[&example], 0, &Device::flex());
+        let batch = Batch::collate(&[&example], 0, &Device::flex()).unwrap();
         assert_eq!(batch.shape, [1, 1]);
         assert_eq!(batch.count, 1);
     }

@@ -46,6 +46,16 @@ pub enum Error {
         /// The size of the vocabulary.
         vocabulary: usize,
     },
+    /// Two tensors do not fit.
+    #[error("expected {expected:?}, found {found:?} for `{argument}`")]
+    Shape {
+        /// The argument.
+        argument: &'static str,
+        /// What fits the others.
+        expected: [usize; 2],
+        /// What was given.
+        found: [usize; 2],
+    },
     /// There is nothing to train on.
     #[error("there are no examples")]
     Empty,

@@ -1,9 +1,10 @@
 //! Losses over tokens, as sums.
 
 use burn::tensor::{DType, Int, Tensor};
+use kernels::token_log_probs;
 use serde::{Deserialize, Serialize};
 
-use crate::{Batch, TokenMetrics};
+use crate::{Batch, Error, TokenMetrics};
 
 /// How much each token's loss weighs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,29 @@ pub struct LossSum {
     places: usize,
 }
 
+impl LossConfig {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// When a value is out of range, naming it.
+    pub fn check(&self) -> Result<(), Error> {
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            let found = self.label_smoothing.to_string();
+            return Err(Error::Config { key: "label_smoothing", expected: "in [0, 1)", found });
+        }
+        if self.chunk == 0 {
+            return Err(Error::Config { key: "chunk", expected: "at least 1", found: "0".to_owned() });
+        }
+        Ok(())
+    }
+}
+
 impl LossSum {
+    /// The loss per counted token of this batch alone; 0 without tokens.
+    pub fn mean(&self) -> f64 {
+        f64::from(self.sum.clone().inner().into_scalar::<f32>()) / self.count.max(1.0)
+    }
+
     /// Reads the numbers. On a GPU this waits for the device.
     pub fn metrics(&self) -> TokenMetrics {
         let details: Vec<f32> = self.details.to_data().iter::<f32>().collect();
@@ -84,17 +107,31 @@ impl LossSum {
 /// Logits exist for `chunk` positions at a time and are recomputed in the backward pass. Sums are in f32.
 /// A batch without targets gives a zero with a graph.
 ///
-/// # Panics
-/// When the shapes of `hidden` and `batch` differ.
-pub fn cross_entropy(hidden: Tensor<3>, head: Tensor<2>, batch: &Batch, config: &LossConfig) -> LossSum {
+/// # Errors
+/// When shapes differ, or an option is out of range.
+pub fn cross_entropy(
+    hidden: Tensor<3>,
+    head: Tensor<2>,
+    batch: &Batch,
+    config: &LossConfig,
+) -> Result<LossSum, Error> {
     let [rows, time, width] = hidden.dims();
-    assert_eq!([rows, time], batch.shape, "hidden states and batch differ in [batch, time]");
+    let shape =
+        |argument, expected: [usize; 2], found: [usize; 2]| Error::Shape { argument, expected, found };
+    if [rows, time] != batch.shape {
+        return Err(shape("hidden", batch.shape, [rows, time]));
+    }
+    let [vocabulary, found] = head.dims();
+    if found != width {
+        return Err(shape("head", [vocabulary, width], [vocabulary, found]));
+    }
+    config.check()?;
     let places = rows * time;
     if batch.count == 0 {
         let everywhere = Tensor::<3>::zeros([rows, time, width], &hidden.device()).equal_scalar(0.0);
         let sum = hidden.mask_fill(everywhere, 0.0).sum().cast(DType::F32);
         let details = Tensor::zeros([3], &sum.device().inner());
-        return LossSum { sum, count: 0.0, details, fed: batch.fed, places };
+        return Ok(LossSum { sum, count: 0.0, details, fed: batch.fed, places });
     }
     let hidden: Tensor<2> = hidden.reshape([places, width]);
     // Where every position counts, there is nothing to select.
@@ -102,7 +139,7 @@ pub fn cross_entropy(hidden: Tensor<3>, head: Tensor<2>, batch: &Batch, config: 
     let targets = batch.counted_targets.clone();
     let both = token_log_probs(hidden.clone(), head.clone(), targets.clone(), 1.0, config.chunk);
     let log_prob: Tensor<1> = both.clone().slice([0..1]).reshape([-1]);
-    let details = both.inner();
+    let details = both.inner().cast(DType::F32);
     let nll = details.clone().slice([0..1]).sum().neg();
     let entropy = details.slice([1..2]).sum();
     let correct = if config.accuracy {
@@ -126,7 +163,7 @@ pub fn cross_entropy(hidden: Tensor<3>, head: Tensor<2>, batch: &Batch, config: 
         loss = loss.mul(log_prob.detach().exp());
     }
     let details = Tensor::cat(vec![nll, entropy, correct], 0);
-    LossSum { sum: loss.sum(), count: batch.count as f64, details, fed: batch.fed, places }
+    Ok(LossSum { sum: loss.sum(), count: batch.count as f64, details, fed: batch.fed, places })
 }
 
 /// How many targets are the model's first choice.
@@ -143,32 +180,4 @@ fn first_choices(hidden: Tensor<2>, head: Tensor<2>, targets: Tensor<1, Int>, ch
         total = total.add(right.float().sum());
     }
     total
-}
-
-/// The composed form of `kernels::token_log_probs`.
-fn token_log_probs(
-    hidden: Tensor<2>,
-    head: Tensor<2>,
-    targets: Tensor<1, Int>,
-    temperature: f64,
-    chunk: usize,
-) -> Tensor<2> {
-    let count = hidden.dims()[0];
-    let head = head.transpose();
-    let mut parts = Vec::new();
-    for start in (0..count).step_by(chunk.max(1)) {
-        let range = start..count.min(start + chunk.max(1));
-        let logits = hidden
-            .clone()
-            .slice([range.clone()])
-            .matmul(head.clone())
-            .cast(DType::F32)
-            .div_scalar(temperature);
-        let log_probs = burn::tensor::activation::log_softmax(logits, 1);
-        let target: Tensor<2, Int> = targets.clone().slice([range]).unsqueeze_dim(1);
-        let entropy = log_probs.clone().exp().mul(log_probs.clone()).sum_dim(1).neg();
-        let log_prob = log_probs.gather(1, target);
-        parts.push(Tensor::cat(vec![log_prob, entropy], 1).transpose());
-    }
-    Tensor::cat(parts, 1)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor};
+use kernels::{AdamWState, AdamWStep, adamw_step};
 use serde::{Deserialize, Serialize};
 
 use crate::parameters::{parameters, replace};
@@ -259,19 +260,18 @@ impl Stepper<'_> {
         moments: Moments,
         decays: bool,
     ) -> (Tensor<1>, Moments) {
-        let (beta1, beta2) = self.config.betas;
-        let steps = moments.steps + 1;
-        let exponent = i32::try_from(steps).unwrap_or(i32::MAX);
-        let correction1 = 1.0 - beta1.powi(exponent);
-        let correction2 = 1.0 - beta2.powi(exponent);
-
         let gradient = if self.factor == 1.0 { gradient } else { gradient.mul_scalar(self.factor) };
-        let second = moments.second.mul_scalar(beta2).add(gradient.clone().square().mul_scalar(1.0 - beta2));
-        let first = moments.first.mul_scalar(beta1).add(gradient.mul_scalar(1.0 - beta1));
-        let denominator = second.clone().sqrt().div_scalar(correction2.sqrt()).add_scalar(self.config.eps);
-        let decay = if decays { self.lr * self.config.weight_decay } else { 0.0 };
-        let parameter = if decay == 0.0 { parameter } else { parameter.mul_scalar(1.0 - decay) };
-        let parameter = parameter.sub(first.clone().div(denominator).mul_scalar(self.lr / correction1));
+        let steps = moments.steps + 1;
+        let step = AdamWStep {
+            lr: self.lr,
+            beta1: self.config.betas.0,
+            beta2: self.config.betas.1,
+            eps: self.config.eps,
+            weight_decay: if decays { self.config.weight_decay } else { 0.0 },
+            step: steps,
+        };
+        let state = AdamWState { first: moments.first, second: moments.second };
+        let (parameter, AdamWState { first, second }) = adamw_step(parameter, gradient, state, &step);
         (parameter, Moments { first, second, steps })
     }
 }

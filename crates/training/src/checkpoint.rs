@@ -122,7 +122,8 @@ pub(crate) fn steps(folder: &Path) -> Result<Vec<u64>, Error> {
     for entry in entries {
         let entry = entry.map_err(Error::io("read", folder))?;
         let name = entry.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix("step-")).and_then(|n| n.parse().ok());
+        let number = name.to_str().and_then(|name| name.strip_prefix("step-"));
+        let step: Option<u64> = number.and_then(|number| number.parse().ok());
         steps.extend(step);
     }
     steps.sort_unstable_by(|a, b| b.cmp(a));

@@ -47,7 +47,7 @@ pub enum Error {
         now: String,
     },
     /// A file's content is not what its format says.
-    #[error("{} is damaged: {reason}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Damaged {
         /// The file or checkpoint.
         path: PathBuf,
@@ -68,6 +68,24 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The first difference.
+        reason: String,
+    },
+    /// A line of a JSONL file is not what it should be.
+    #[error("{} line {line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A device cannot be used.
+    #[error("device `{name}` cannot be used: {reason}")]
+    Device {
+        /// Its name.
+        name: String,
+        /// Why.
         reason: String,
     },
     /// A configuration value is out of range.

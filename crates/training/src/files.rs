@@ -70,3 +70,33 @@ pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Error
     let bytes = fs::read(path).map_err(Error::io("read", path))?;
     serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, error))
 }
+
+/// Writes a folder under a hidden name and then gives it its name, in place of the folder that had it.
+///
+/// # Errors
+/// When `write` or the disk fails; what stood there before then stays.
+pub fn write_folder<E>(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), Error>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let path = path.as_ref();
+    let temporary = temporary(path);
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(Error::io("remove", &temporary))?;
+    }
+    let made = fs::create_dir_all(&temporary)
+        .map_err(Error::io("create", &temporary))
+        .and_then(|()| write(&temporary).map_err(|source| Error::damaged(path, source.into())));
+    if let Err(error) = made {
+        let _ = fs::remove_dir_all(&temporary);
+        return Err(error);
+    }
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
+    }
+    fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
+    sync_folder(path.parent())
+}

@@ -13,10 +13,16 @@ use crate::GradientReducer;
 ///
 /// A parameter that no loss touched has no gradient, and the optimiser leaves it alone, as PyTorch does for
 /// `grad = None`.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Gradients {
     tensors: Vec<Option<Tensor<1>>>,
     factor: f64,
+}
+
+impl Default for Gradients {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Gradients {

@@ -11,6 +11,7 @@
 //! | [`GradientReducer`] | sums gradients over workers: one, threads of a process, or processes |
 //! | [`RunFolder`] | resolved configuration, metrics, checkpoints; create, resume or overwrite; atomic writes |
 //! | [`Interrupt`], [`Progress`] | Ctrl-C that finishes the step first; rate and remaining time |
+//! | [`resolve`], [`device`], [`read_jsonl`] | configuration from defaults, file and flags; devices by name; records |
 //! | [`stream`] | a random stream per (seed, purpose, step, example, sample) |
 //!
 //! All of it works on any burn [`Module`](burn::module::Module): parameters are identified by the order in which
@@ -30,6 +31,8 @@
 mod adamw;
 mod average;
 mod checkpoint;
+mod config;
+mod device;
 mod error;
 mod files;
 mod gradients;
@@ -37,6 +40,7 @@ mod guard;
 mod interrupt;
 mod parameters;
 mod progress;
+mod records;
 mod reduce;
 mod run;
 mod schedule;
@@ -46,13 +50,16 @@ mod tensors;
 pub use adamw::{AdamW, AdamWConfig, Decay};
 pub use average::WeightAverage;
 pub use checkpoint::{Checkpoint, Keep};
+pub use config::resolve;
+pub use device::device;
 pub use error::Error;
-pub use files::{read_json, write_atomic, write_json};
+pub use files::{read_json, write_atomic, write_folder, write_json};
 pub use gradients::Gradients;
 pub use guard::{EarlyStop, NonFinite, NonFinitePolicy, Step};
 pub use interrupt::Interrupt;
 pub use parameters::{ParameterInfo, load_parameters, parameters, save_parameters};
 pub use progress::Progress;
+pub use records::read_jsonl;
 pub use reduce::{GradientReducer, Single, Threads};
 pub use run::{Environment, Existing, RunFolder};
 pub use schedule::{Schedule, Shape};

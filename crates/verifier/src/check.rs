@@ -1,8 +1,13 @@
 //! The entry points: a gold answer, a response, and the check between them.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::{
-    extract::{self, Extraction},
+    compare::compare,
+    extract::{self, Extraction, Source},
+    lex::SyntaxError,
     policy::Policy,
+    value::{Answer, Value},
     verdict::{Reason, Verdict, Verification},
 };
 
@@ -10,6 +15,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Gold {
     text: String,
+    answer: Result<Answer, SyntaxError>,
 }
 
 impl Gold {
@@ -19,14 +25,38 @@ impl Gold {
         Self::parse_with(text, &Policy::default())
     }
 
-    /// Reads a gold answer under a policy.
-    pub fn parse_with(text: &str, _policy: &Policy) -> Self {
-        Gold { text: text.trim().to_string() }
+    /// Reads a gold answer under a policy. If it is boxed, the box's content counts.
+    pub fn parse_with(text: &str, policy: &Policy) -> Self {
+        let answer = match extract::boxed(text, policy) {
+            Some(Ok(inner)) => Answer::read(&inner.text, policy),
+            Some(Err(_)) => Err(SyntaxError::Empty),
+            None => Answer::read(text.rsplit("####").next().unwrap_or(text), policy),
+        };
+        Gold { text: text.to_string(), answer }
     }
 
     /// The text as given.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What was understood, or why not.
+    pub fn answer(&self) -> Result<&Answer, &SyntaxError> {
+        self.answer.as_ref()
+    }
+}
+
+impl Serialize for Gold {
+    /// As its text.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gold {
+    /// From its text, read under the default policy.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Gold::parse(&String::deserialize(deserializer)?))
     }
 }
 
@@ -61,65 +91,46 @@ pub fn verify(gold: &Gold, response: &Response<'_>) -> Verification {
 
 /// Whether the response's final answer equals the gold answer, under a policy.
 pub fn verify_with(gold: &Gold, response: &Response<'_>, policy: &Policy) -> Verification {
-    if gold.text.is_empty() {
+    let Ok(expected) = &gold.answer else {
         return Verification::new(Verdict::UnparsedGold, Reason::GoldSyntax);
-    }
-    let Extraction { text, span } = match if response.answer_only {
-        extract::whole(response.text)
+    };
+    let found = if response.answer_only {
+        extract::answer_only(response.text, policy)
     } else {
         extract::extract(response.text, policy)
-    } {
+    };
+    let Extraction { text, span, source } = match found {
         Ok(found) => found,
         Err(reason) => return Verification::new(Verdict::UnparsedResponse, reason),
     };
-    let same = clean(&gold.text) == clean(&text);
-    let (verdict, reason) = if same {
-        (Verdict::Correct, Reason::SameText)
-    } else if let (Some(a), Some(b)) = (number(&gold.text), number(&text))
-        && a == b
-    {
-        (Verdict::Correct, Reason::EqualExactly)
-    } else {
-        (Verdict::Incorrect, Reason::DifferentValue)
+    let (verdict, reason) = match Answer::read(&text, policy) {
+        Err(_) => (Verdict::UnparsedResponse, Reason::ResponseSyntax),
+        // Words that nobody marked as the answer do not answer a mathematical question.
+        Ok(Answer { value: Value::Text(_), .. })
+            if !matches!(source, Source::Boxed | Source::Tag | Source::Hashes)
+                && expected.is_mathematics() =>
+        {
+            return Verification::new(Verdict::UnparsedResponse, Reason::NoAnswer);
+        }
+        Ok(answer) => {
+            let outcome = compare(expected, &answer, policy);
+            (if outcome.equal { Verdict::Correct } else { Verdict::Incorrect }, outcome.reason)
+        }
     };
     Verification { verdict, reason, extracted: Some(text), span: Some(span) }
-}
-
-fn clean(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_whitespace() && !matches!(c, '$' | ','))
-        .collect::<String>()
-        .trim_end_matches('.')
-        .to_string()
-}
-
-fn number(text: &str) -> Option<num_rational::BigRational> {
-    use num_bigint::BigInt;
-    let text = clean(text);
-    let text = text.replace("\\frac{", "").replace("}{", "/").replace('}', "");
-    if text.len() > 1000 {
-        return None;
-    }
-    let part = |t: &str| -> Option<num_rational::BigRational> {
-        let (a, b) = t.split_once('.').unwrap_or((t, ""));
-        if a.is_empty() && b.is_empty() {
-            return None;
-        }
-        let n: BigInt = format!("{a}{b}").parse().ok()?;
-        Some(num_rational::BigRational::new(n, BigInt::from(10).pow(b.len() as u32)))
-    };
-    match text.split_once('/') {
-        Some((n, d)) => {
-            let d = part(d)?;
-            (d != num_rational::BigRational::from(BigInt::from(0))).then_some(part(n)? / d)
-        }
-        None => part(&text),
-    }
 }
 
 /// The reward of a response under the default policy: 1 or 0, and none when the gold answer could not be read.
 pub fn reward(gold: &Gold, response: &Response<'_>) -> Option<f64> {
     verify(gold, response).reward()
+}
+
+/// Verifies many responses on all threads of the current rayon pool; the results are in the order of the pairs and do not
+/// depend on the number of threads.
+#[cfg(feature = "rayon")]
+pub fn verify_batch(pairs: &[(&Gold, &str)], policy: &Policy) -> Vec<Verification> {
+    use rayon::prelude::*;
+    pairs.par_iter().map(|(gold, response)| verify_with(gold, &Response::new(response), policy)).collect()
 }
 
 /// The plug for other tasks: a task and a response give a verdict.

@@ -1,8 +1,38 @@
-//! Finds the final answer of a response.
+//! Finds the final answer of a response. One winner: never "any candidate matches".
+//!
+//! Every search is a single pass. The order of trust:
+//!
+//! 1. Only the text after the last `</think>` counts.
+//! 2. Marked answers: `\boxed{}` and `\fbox{}`, `<answer>`, `####`, "the answer is", "Answer:", "答案". The last in the text wins;
+//!    a phrase after a box must be followed by a value. An empty or unclosed last mark is no answer.
+//! 3. Without a mark: the whole response if it is just an answer, else the last maths span, bold text or number.
+//!
+//! A denied ("not 5") or hedged ("maybe 5", "3 or maybe 4") answer is no answer; "3 or 4" is a list.
 
 use std::ops::Range;
 
-use crate::{policy::Policy, verdict::Reason};
+use crate::{
+    policy::{Boxes, Policy},
+    value::{self, Answer, Value},
+    verdict::Reason,
+};
+
+/// How an answer was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In a box.
+    Boxed,
+    /// In an `<answer>` tag.
+    Tag,
+    /// After `####`.
+    Hashes,
+    /// After a phrase such as "the answer is".
+    Phrase,
+    /// The whole text.
+    Whole,
+    /// The last maths span, bold text or number.
+    Last,
+}
 
 /// The text taken as the final answer and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,63 +41,1110 @@ pub struct Extraction {
     pub text: String,
     /// Its bytes in the response.
     pub span: Range<usize>,
+    /// How it was found.
+    pub source: Source,
 }
 
-/// The whole text, trimmed.
-pub fn whole(text: &str) -> Result<Extraction, Reason> {
-    let t = text.trim();
-    if t.is_empty() {
-        return Err(Reason::NoAnswer);
+type Found = Result<Extraction, Reason>;
+
+fn found(full: &str, range: Range<usize>, source: Source) -> Found {
+    let inner = &full[range.clone()];
+    let trimmed = inner.trim();
+    if trimmed.is_empty() {
+        return Err(Reason::EmptyAnswer);
     }
-    let start = text.len() - text.trim_start().len();
-    Ok(Extraction { text: t.to_string(), span: start..start + t.len() })
+    let start = range.start + (inner.len() - inner.trim_start().len());
+    Ok(Extraction { text: trimmed.to_string(), span: start..start + trimmed.len(), source })
+}
+
+/// The whole text as the answer; a box in it still counts as a box.
+pub fn answer_only(text: &str, policy: &Policy) -> Found {
+    if let Some(found) = boxed(text, policy) {
+        return found;
+    }
+    found(text, 0..text.len(), Source::Whole).map_err(|_| Reason::NoAnswer)
 }
 
 /// The final answer of a response.
-pub fn extract(text: &str, _policy: &Policy) -> Result<Extraction, Reason> {
-    if let Some(at) = text.rfind("\\boxed{") {
-        let start = at + 7;
-        let mut depth = 1;
-        for (i, c) in text[start..].char_indices() {
-            depth += match c {
-                '{' => 1,
-                '}' => -1,
-                _ => 0,
-            };
-            if depth == 0 {
-                let inside = &text[start..start + i];
-                return if inside.trim().is_empty() {
-                    Err(Reason::EmptyAnswer)
-                } else {
-                    Ok(Extraction { text: inside.trim().to_string(), span: start..start + i })
+pub fn extract(full: &str, policy: &Policy) -> Found {
+    let mut start = full.len().saturating_sub(policy.max_bytes);
+    while !full.is_char_boundary(start) {
+        start += 1;
+    }
+    if policy.after_think {
+        if let Some(at) = full[start..].rfind("</think>") {
+            start += at + "</think>".len();
+        }
+        if full[start..].contains("<think>") {
+            return Err(Reason::Unterminated);
+        }
+    }
+    let view = View { full, start, policy };
+    let text = &full[start..];
+    if text.trim().is_empty() {
+        return Err(Reason::NoAnswer);
+    }
+    // Marks, the last wins.
+    let mut best: Option<(usize, Found)> = None;
+    let mut offer = |at: Option<(usize, Found)>| {
+        if let Some((at, f)) = at
+            && best.as_ref().is_none_or(|(b, _)| at > *b)
+        {
+            best = Some((at, f));
+        }
+    };
+    offer(view.boxes());
+    offer(view.tag());
+    offer(view.hashes());
+    if policy.prose {
+        let after = best.as_ref().map_or(start, |(at, _)| *at);
+        let marked = best.is_some();
+        if let Some((at, f)) = view.phrase(after, marked) {
+            best = Some((at, f));
+        }
+    }
+    match best {
+        Some((_, f)) => f,
+        None if policy.prose => view.last(),
+        None => Err(Reason::NoAnswer),
+    }
+}
+
+/// The last box of a text, if it has any.
+pub fn boxed(text: &str, policy: &Policy) -> Option<Found> {
+    View { full: text, start: 0, policy }.boxes().map(|(_, f)| f)
+}
+
+struct View<'a> {
+    full: &'a str,
+    start: usize,
+    policy: &'a Policy,
+}
+
+#[derive(Clone, Copy)]
+struct Bx {
+    command: usize,
+    open: usize,
+    close: usize,
+    /// The byte after the whole box.
+    end: usize,
+}
+
+impl View<'_> {
+    /// The last box (with the boxes joined to it), and where it begins.
+    fn boxes(&self) -> Option<(usize, Found)> {
+        let b = self.full.as_bytes();
+        if !self.full[self.start..].contains("box") {
+            return None;
+        }
+        let mut stack: Vec<Option<usize>> = Vec::new();
+        let mut opens: Vec<usize> = Vec::new();
+        let mut done: Vec<Bx> = Vec::new();
+        let mut pending: Option<usize> = None;
+        let mut i = self.start;
+        let mut unclosed: Option<usize> = None;
+        while i < b.len() {
+            match b[i] {
+                b'\\' => {
+                    let rest = &self.full[i + 1..];
+                    let name = ["boxed", "fbox", "framebox"].iter().find(|n| {
+                        rest.starts_with(**n)
+                            && !rest.as_bytes().get(n.len()).is_some_and(u8::is_ascii_alphabetic)
+                    });
+                    match name {
+                        Some(n) => {
+                            let mut j = i + 1 + n.len();
+                            while b.get(j).is_some_and(|c| matches!(c, b' ' | b'\n' | b'\t' | b'\r')) {
+                                j += 1;
+                            }
+                            if b.get(j) == Some(&b'{') {
+                                pending = Some(i);
+                                i = j;
+                            } else {
+                                // \boxed 5: up to the next blank or dollar sign
+                                let end =
+                                    self.full[j..].find([' ', '$', '\n', '\\']).map_or(b.len(), |n| j + n);
+                                done.push(Bx { command: i, open: j, close: end, end });
+                                i = end.max(i + 1);
+                            }
+                        }
+                        None => i += if b.get(i + 1).is_some_and(|c| c.is_ascii()) { 2 } else { 1 },
+                    }
+                    continue;
+                }
+                b'{' => {
+                    stack.push(pending.take());
+                    opens.push(i + 1);
+                }
+                b'}' => {
+                    if let (Some(entry), Some(open)) = (stack.pop(), opens.pop())
+                        && let Some(command) = entry
+                    {
+                        while done.last().is_some_and(|d| d.command > command) {
+                            done.pop();
+                        }
+                        done.push(Bx { command, open, close: i, end: i + 1 });
+                    }
+                }
+                _ => {}
+            }
+            i += 1;
+        }
+        for entry in stack.into_iter().flatten() {
+            unclosed = Some(unclosed.map_or(entry, |u: usize| u.max(entry)));
+        }
+        let last = done.last().copied();
+        match (last, unclosed) {
+            (None, None) => None,
+            (Some(last), Some(u)) if u < last.command => Some((last.command, self.join(&done, last))),
+            (_, Some(u)) => Some((u, Err(Reason::Unterminated))),
+            (Some(last), None) => Some((last.command, self.join(&done, last))),
+        }
+    }
+
+    /// The last box with those that "and", "or" or a comma joins to it.
+    fn join(&self, all: &[Bx], last: Bx) -> Found {
+        let mut first = all.len() - 1;
+        let mut or = false;
+        if self.policy.boxes == Boxes::LastJoined {
+            while first > 0 && all.len() - first < 64 {
+                let between = &self.full[all[first - 1].end..all[first].command];
+                match connector(between) {
+                    Some(is_or) => or |= is_or,
+                    None => break,
+                }
+                first -= 1;
+            }
+        }
+        let before = plain_tail(&self.full[self.start..all[first].command]);
+        if denies(&before) {
+            return Err(Reason::Negated);
+        }
+        if hedges_before(&before) {
+            return Err(Reason::Hedged);
+        }
+        let after = &self.full[last.end..];
+        if let Some(reason) = hedges_after(after) {
+            return Err(reason);
+        }
+        let inside = |b: &Bx| self.full[b.open..b.close].trim();
+        let mut parts: Vec<&str> = Vec::new();
+        for b in &all[first..] {
+            if inside(b).is_empty() {
+                return Err(Reason::EmptyAnswer);
+            }
+            if !parts.iter().any(|p| value::clean(p) == value::clean(inside(b))) {
+                parts.push(inside(b));
+            }
+        }
+        // "3" in a box, "or 4" beside it.
+        if let Some(more) = or_value(after) {
+            return Ok(Extraction {
+                text: format!("{} or {more}", parts.join(" or ")),
+                span: all[first].open..last.close,
+                source: Source::Boxed,
+            });
+        }
+        if parts.len() == 1 {
+            let b = all.iter().skip(first).find(|b| inside(b) == parts[0]).copied().unwrap_or(last);
+            return found(self.full, b.open..b.close, Source::Boxed);
+        }
+        let text = parts.join(if or { " or " } else { ", " });
+        Ok(Extraction { text, span: all[first].open..last.close, source: Source::Boxed })
+    }
+
+    /// The last `<answer>` tag.
+    fn tag(&self) -> Option<(usize, Found)> {
+        let text = &self.full[self.start..];
+        let at = text.rfind("<answer>").or_else(|| text.rfind("<ANSWER>"))? + self.start;
+        let open = at + "<answer>".len();
+        let Some(len) = self.full[open..]
+            .find("</")
+            .filter(|n| self.full[open + n + 2..].to_ascii_lowercase_prefix("answer>"))
+        else {
+            return Some((at, Err(Reason::Unterminated)));
+        };
+        let inner = &self.full[open..open + len];
+        if inner.trim().is_empty() {
+            return Some((at, Err(Reason::EmptyAnswer)));
+        }
+        let inside = View { full: &self.full[..open + len], start: open, policy: self.policy };
+        if let Some((_, f)) = inside.boxes() {
+            return Some((at, f));
+        }
+        let direct = found(self.full, open..open + len, Source::Tag);
+        // Prose inside the tag is searched like a response.
+        let result = match readable(inner, self.policy) {
+            Reading::Value => direct,
+            Reading::Text if inner.len() < 40 => direct,
+            _ => match inside.phrase(open, false) {
+                Some((_, f)) => f,
+                None => inside.last(),
+            },
+        };
+        // A mark that ends later than a box inside the tag must win over that box.
+        Some((open + len, result))
+    }
+
+    /// The last `####` that is no heading.
+    fn hashes(&self) -> Option<(usize, Found)> {
+        let mut end = self.full.len();
+        for _ in 0..64 {
+            let at = self.full[self.start..end].rfind("####")? + self.start;
+            let mut from = at + 4;
+            while self.full.as_bytes().get(from) == Some(&b'#') {
+                from += 1;
+            }
+            let line_end = self.full[from..].find('\n').map_or(self.full.len(), |n| from + n);
+            let line = &self.full[from..line_end];
+            let content = line.trim_matches(|c: char| c.is_whitespace() || matches!(c, '*' | ':' | '#'));
+            if content.is_empty() {
+                // "####" on a line of its own: the next line.
+                let rest = &self.full[line_end..];
+                if rest.trim().is_empty() {
+                    return Some((at, Err(Reason::EmptyAnswer)));
+                }
+                end = at;
+                continue;
+            }
+            let heading = content.len() > 2
+                && content.starts_with(|c: char| c.is_alphabetic())
+                && content
+                    .split_whitespace()
+                    .filter(|w| w.len() >= 3 && w.chars().all(char::is_alphabetic))
+                    .count()
+                    >= 2
+                || content.to_ascii_lowercase().starts_with("step")
+                || content.ends_with(':') && content.starts_with(|c: char| c.is_alphabetic())
+                || line.trim_end().ends_with(':')
+                || numbered_heading(content);
+            if heading || answer_word(content) {
+                end = at;
+                continue;
+            }
+            return Some((at, found(self.full, from..line_end, Source::Hashes)));
+        }
+        None
+    }
+
+    /// The last phrase that announces an answer at or after `after`.
+    fn phrase(&self, after: usize, marked: bool) -> Option<(usize, Found)> {
+        let floor = after.max(self.start);
+        let mut end = self.full.len();
+        // "A: 18" as the last line.
+        let tail = self.full[floor..].trim_end();
+        let line = tail.rfind('\n').map_or(0, |n| n + 1);
+        if let Some(content) = tail[line..].strip_prefix("A:")
+            && let Some(f) = self.narrow(floor + tail.len() - content.trim_start().len(), true)
+        {
+            return Some((floor + line, f));
+        }
+        let mut tries = 0;
+        while tries < 64 {
+            tries += 1;
+            let (at, len) = self.keyword(floor, end)?;
+            end = at;
+            if let Some(f) = self.announced(at, at + len, marked) {
+                return Some((at, f));
+            }
+        }
+        None
+    }
+
+    /// The last keyword before `end`: its place and length.
+    fn keyword(&self, floor: usize, end: usize) -> Option<(usize, usize)> {
+        let b = self.full.as_bytes();
+        let mut i = end;
+        while i > floor {
+            i -= 1;
+            match b[i] {
+                b'a' | b'A'
+                    if b[i..end.min(b.len())].len() >= 6 && b[i..i + 6].eq_ignore_ascii_case(b"answer") =>
+                {
+                    return Some((i, 6));
+                }
+                b's' | b'S' if b[i..].len() >= 8 && b[i..i + 8].eq_ignore_ascii_case(b"solution") => {
+                    return Some((i, 8));
+                }
+                b'r' | b'R' if b[i..].len() >= 6 && b[i..i + 6].eq_ignore_ascii_case(b"result") => {
+                    return Some((i, 6));
+                }
+                0xe7 if self.full.is_char_boundary(i) && self.full[i..].starts_with("答案") => {
+                    return Some((i, "答案".len()));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// What a keyword announces, if it does.
+    fn announced(&self, at: usize, after: usize, marked: bool) -> Option<Found> {
+        let rest = &self.full[after..floor_boundary(self.full, after + 4096)];
+        let keyword = &self.full[at..after];
+        let is_answer = keyword.eq_ignore_ascii_case("answer") || keyword == "答案";
+        let rest_start = rest.trim_start_matches(['s', 'S']);
+        let mut pos = after + (rest.len() - rest_start.len());
+        let b = self.full.as_bytes();
+        // Skip emphasis, then look for a link within the same line.
+        let skip = |mut p: usize| {
+            while p < b.len() && matches!(b[p], b' ' | b'*' | b'\t' | b'_') {
+                p += 1;
+            }
+            p
+        };
+        let before = self.full[self.start..at].trim_end_matches(['*', ' ', '#']);
+        let final_word = {
+            let n = before.len();
+            n >= 5 && before.is_char_boundary(n - 5) && before[n - 5..].eq_ignore_ascii_case("final")
+        };
+        pos = skip(pos);
+        let mut hedge = false;
+        let mut linked = false;
+        if b.get(pos) == Some(&b':') || self.full[pos..].starts_with('：') {
+            pos += self.full[pos..].chars().next().map_or(1, char::len_utf8);
+            linked = true;
+        } else if b.get(pos) == Some(&b'\n') && final_word {
+            linked = true;
+        } else if keyword == "答案" {
+            if let Some(w) = ["是", "为"].iter().find(|w| self.full[pos..].starts_with(**w)) {
+                pos += w.len();
+            }
+            linked = true;
+        } else {
+            // "answer to the question is", "answer would be", "answer ="
+            let mut words = 0;
+            let mut p = pos;
+            while words < 14 && p < b.len() && p < pos + 120 {
+                let q = p;
+                while p < b.len() && !matches!(b[p], b' ' | b'\n' | b':' | b'=' | b'.' | b',') {
+                    p += 1;
+                }
+                let word = &self.full[q..floor_boundary(self.full, p)];
+                let lower = word.trim_matches('*').to_ascii_lowercase();
+                match lower.as_str() {
+                    "is" | "are" | "was" | "equals" | "be" => {
+                        linked = true;
+                        pos = p;
+                        break;
+                    }
+                    "might" | "could" | "may" => hedge = true,
+                    "isn't" | "not" | "cannot" => {
+                        return Some(Err(Reason::Negated)).filter(|_| is_answer && !marked);
+                    }
+                    _ => {}
+                }
+                // A digit or a relative clause before the link: this is a sentence about the answer.
+                if lower.bytes().any(|c| c.is_ascii_digit())
+                    || matches!(
+                        lower.as_str(),
+                        "as" | "in" | "that" | "which" | "because" | "by" | "and" | "," | "with"
+                    )
+                {
+                    return None;
+                }
+                if p >= b.len() || matches!(b[p], b'\n' | b'.' | b',') {
+                    break;
+                }
+                if matches!(b[p], b':' | b'=') {
+                    linked = words < 8;
+                    pos = p + 1;
+                    break;
+                }
+                p += 1;
+                words += 1;
+            }
+        }
+        if !linked {
+            return None;
+        }
+        // ": ", "is: ", newlines and emphasis before the content.
+        let mut p = pos;
+        while p < b.len()
+            && (b[p].is_ascii_whitespace()
+                || matches!(b[p], b':' | b'*' | b'#')
+                || self.full[p..].starts_with('：'))
+        {
+            if !self.full.is_char_boundary(p) {
+                break;
+            }
+            p += self.full[p..].chars().next().map_or(1, char::len_utf8);
+        }
+        let content = &self.full[p..];
+        if content.trim().is_empty() {
+            return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
+        }
+        let lower_start: String = content.chars().take(24).collect::<String>().to_ascii_lowercase();
+        if lower_start.starts_with("not ") || lower_start.starts_with("n't ") {
+            return if is_answer { Some(Err(Reason::Negated)) } else { None };
+        }
+        let hedged = ["maybe", "perhaps", "possibly", "either ", "probably either"]
+            .iter()
+            .any(|w| lower_start.starts_with(w));
+        if (hedge || hedged) && is_answer {
+            return Some(Err(Reason::Hedged));
+        }
+        let narrowed = self.narrow(p, !is_answer || marked)?;
+        Some(narrowed)
+    }
+
+    /// The answer at the start of a stretch of prose. With `value_only`, words alone are no answer.
+    fn narrow(&self, p: usize, value_only: bool) -> Option<Found> {
+        let content = &self.full[p..floor_boundary(self.full, p + 4096)];
+        // A maths span or bold text first.
+        if let Some(span) = span_at(content) {
+            let mut end = span.outer;
+            let mut parts = vec![content[span.inner.clone()].trim()];
+            // Spans joined by commas, "and", "or".
+            while parts.len() < 32 {
+                let rest = &content[end..];
+                let Some(next) =
+                    rest.find(['$', '\\', '*']).filter(|n| *n <= 12 && connector(&rest[..*n]).is_some())
+                else {
+                    break;
                 };
+                let Some(more) = span_at(&rest[next..]) else { break };
+                parts.push(rest[next..][more.inner.clone()].trim());
+                end += next + more.outer;
+            }
+            let or = connector_is_or(&content[span.outer..end]);
+            if let Some(reason) = hedges_after(&content[end..]) {
+                return Some(Err(reason));
+            }
+            if parts.len() > 1 {
+                let text = parts.join(if or { " or " } else { ", " });
+                return Some(Ok(Extraction {
+                    text,
+                    span: p + span.inner.start..p + end,
+                    source: Source::Phrase,
+                }));
+            }
+            // A unit after the span belongs to it; a number before a span does too.
+            let inner = &content[span.inner.clone()];
+            if !inner.trim().is_empty() {
+                if let Some(more) = or_value(&content[end..]) {
+                    let text = format!("{} or {more}", inner.trim());
+                    return Some(Ok(Extraction {
+                        text,
+                        span: p + span.inner.start..p + end,
+                        source: Source::Phrase,
+                    }));
+                }
+                return Some(found(self.full, p + span.inner.start..p + span.inner.end, Source::Phrase));
             }
         }
-        return Err(Reason::Unterminated);
+        let line_end = content.find('\n').unwrap_or(content.len());
+        let line = &content[..line_end.min(floor_boundary(content, 2000))];
+        let sentence = &line[..sentence_end(line)];
+        if let Some(at) = hedge_inside(sentence) {
+            let _ = at;
+            return Some(Err(Reason::Hedged));
+        }
+        match readable(sentence, self.policy) {
+            Reading::Value => return Some(found(self.full, p..p + sentence.len(), Source::Phrase)),
+            Reading::Text if !value_only && !sentence.bytes().any(|c| c.is_ascii_digit()) => {
+                // "C because ..." has been cut by the choice rule below.
+                let lead = leading_letter(sentence);
+                let end = lead.unwrap_or(sentence.len());
+                return Some(found(self.full, p..p + end, Source::Phrase));
+            }
+            _ => {}
+        }
+        // A value, then prose.
+        if let Some(end) = leading_value(sentence)
+            && matches!(readable(&sentence[..end], self.policy), Reading::Value)
+        {
+            return Some(found(self.full, p..p + end, Source::Phrase));
+        }
+        if let Some(end) = leading_letter(sentence) {
+            return Some(found(self.full, p..p + end, Source::Phrase));
+        }
+        if value_only {
+            return None;
+        }
+        let inside = View { full: &self.full[..p + sentence.len()], start: p, policy: self.policy };
+        match inside.last_value() {
+            Some(f) => Some(f),
+            None if sentence.trim().is_empty() => None,
+            None => Some(found(self.full, p..p + sentence.len(), Source::Phrase)),
+        }
     }
-    for marker in ["####", "answer is", "nswer:"] {
-        if let Some(at) = text.rfind(marker) {
-            let start = at + marker.len();
-            let line = text[start..]
-                .lines()
-                .next()
-                .unwrap_or("")
-                .trim()
-                .trim_end_matches('.')
-                .trim_start_matches(':');
-            if !line.trim().is_empty() {
-                return Ok(Extraction { text: line.trim().to_string(), span: start..start + line.len() });
+
+    /// Without any mark.
+    fn last(&self) -> Found {
+        let text = &self.full[self.start..];
+        if let Some(found) = self.word_answer(text) {
+            return found;
+        }
+        let trimmed = value::trim(text);
+        if trimmed.len() <= 400 && !is_prose(trimmed) {
+            match readable(trimmed, self.policy) {
+                Reading::Value => return found(self.full, self.start..self.full.len(), Source::Whole),
+                Reading::Text
+                    if !trimmed.bytes().any(|c| c.is_ascii_digit())
+                        && trimmed.len() <= 60
+                        && !trimmed.contains('$') =>
+                {
+                    return found(self.full, self.start..self.full.len(), Source::Whole);
+                }
+                _ => {}
+            }
+        }
+        self.last_value().unwrap_or(Err(Reason::NoAnswer))
+    }
+
+    /// "Yes" or a choice in prose without numbers.
+    fn word_answer(&self, text: &str) -> Option<Found> {
+        if text.bytes().any(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        // "Yes, because ...": the word that opens the text.
+        let lead = text.trim_start();
+        for word in ["Yes", "No", "True", "False", "yes", "no", "true", "false"] {
+            if lead.strip_prefix(word).is_some_and(|rest| rest.starts_with([',', '.', ';', ':'])) {
+                let at = self.start + text.len() - lead.len();
+                return Some(found(self.full, at..at + word.len(), Source::Last));
+            }
+        }
+        let range = last_choice(text)?;
+        Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last))
+    }
+
+    /// The last maths span, bold text, or number; the one that ends last.
+    fn last_value(&self) -> Option<Found> {
+        let text = &self.full[self.start..];
+        let b = text.as_bytes();
+        let digit = b.iter().rposition(u8::is_ascii_digit);
+        // A number after the span wins, unless it only approximates it.
+        let approximates = |s: &LastSpan, d: usize| {
+            let between = &text[s.outer_end..d];
+            between.len() < 60 && ["approx", "≈", "about", "roughly"].iter().any(|w| between.contains(w))
+        };
+        let span = last_span(text).filter(|s| digit.is_none_or(|d| d < s.outer_end || approximates(s, d)));
+        let span = span.filter(|s| {
+            let inner = text[s.inner.clone()].trim();
+            !inner.is_empty() && inner.len() < 600 && matches!(readable(inner, self.policy), Reading::Value)
+        });
+        if let Some(s) = span {
+            if let Some(reason) = hedges_after(&text[s.outer_end..]) {
+                return Some(Err(reason));
+            }
+            return Some(found(
+                self.full,
+                self.start + s.inner.start..self.start + s.inner.end,
+                Source::Last,
+            ));
+        }
+        let Some(d) = digit else {
+            // No digits at all: a number in words, "yes", "no".
+            let tail_start = floor_boundary(text, text.len().saturating_sub(300));
+            let words: Vec<(usize, &str)> = word_positions(&text[tail_start..]).collect();
+            let (mut k, mut hit) = (words.len(), None);
+            while k > 0 {
+                k -= 1;
+                if value::is_number_words(words[k].1) && !words[k].1.eq_ignore_ascii_case("one") {
+                    hit = Some(k);
+                    break;
+                }
+            }
+            let k = hit?;
+            let mut first = k;
+            while first > 0
+                && value::is_number_words(
+                    &text[tail_start + words[first - 1].0..tail_start + words[k].0 + words[k].1.len()],
+                )
+            {
+                first -= 1;
+            }
+            let (from, to) = (tail_start + words[first].0, tail_start + words[k].0 + words[k].1.len());
+            return Some(found(self.full, self.start + from..self.start + to, Source::Last));
+        };
+        let range = number_around(text, d);
+        if let Some(group) = group_around(text, &range)
+            && matches!(readable(&text[group.clone()], self.policy), Reading::Value)
+        {
+            return Some(found(self.full, self.start + group.start..self.start + group.end, Source::Last));
+        }
+        let mut start = range.start;
+        // "3 or 4" is a list; so is "are 3 and 4".
+        let mut joined = 0;
+        while joined < 16 {
+            let head = text[..start].trim_end();
+            let Some(word) = [" or", " and", ","].iter().find(|w| head.ends_with(**w)) else { break };
+            let left = head[..head.len() - word.len()].trim_end();
+            let left = left.strip_suffix(',').unwrap_or(left);
+            let previous = left.as_bytes().last().is_some_and(u8::is_ascii_digit);
+            if !previous {
+                break;
+            }
+            let r = number_around(left, left.len() - 1);
+            if *word != " or" {
+                // Only where a plural verb announces the list.
+                let lead = left[..r.start].trim_end();
+                let list_before = lead.ends_with(" are")
+                    || lead.ends_with(',')
+                    || lead.ends_with(" and")
+                    || lead.ends_with(" or")
+                    || lead.ends_with("are:");
+                if !list_before || *word == "," && !lead.ends_with(" are") && !lead.ends_with(',') {
+                    break;
+                }
+            }
+            start = r.start;
+            joined += 1;
+        }
+        let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
+        let lead = text[sentence_start..start].trim_end().to_ascii_lowercase();
+        if lead.ends_with(" not") || lead.ends_with("isn't") || lead.ends_with("is not equal to") {
+            return Some(Err(Reason::Negated));
+        }
+        if hedges_before(&lead) {
+            return Some(Err(Reason::Hedged));
+        }
+        if let Some(reason) = hedges_after(&text[range.end..]) {
+            return Some(Err(reason));
+        }
+        Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
+    }
+}
+
+/// Whether a text is sentences rather than just an answer.
+fn is_prose(text: &str) -> bool {
+    if text.contains('\n') && !text.contains("\\begin") {
+        return true;
+    }
+    let mut words = 0;
+    let mut rest = 0;
+    for (at, word) in word_positions(text) {
+        let command = at > 0 && text.as_bytes()[at - 1] == b'\\';
+        if word.len() >= 2
+            && !command
+            && at >= rest
+            && crate::lex::function(word).is_none()
+            && !matches!(word, "or" | "and" | "pi" | "sqrt" | "circ")
+        {
+            words += 1;
+        }
+        rest = at;
+    }
+    words > if text.bytes().any(|c| c.is_ascii_digit()) { 3 } else { 8 }
+}
+
+trait PrefixIgnoreCase {
+    fn to_ascii_lowercase_prefix(&self, prefix: &str) -> bool;
+}
+
+impl PrefixIgnoreCase for str {
+    fn to_ascii_lowercase_prefix(&self, prefix: &str) -> bool {
+        self.len() >= prefix.len() && self.as_bytes()[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
+    }
+}
+
+fn floor_boundary(text: &str, mut at: usize) -> usize {
+    at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+enum Reading {
+    Value,
+    Text,
+    Nothing,
+}
+
+fn readable(text: &str, policy: &Policy) -> Reading {
+    if text.len() > 2000 {
+        return Reading::Nothing;
+    }
+    match Answer::read(text, policy) {
+        Ok(Answer { value: Value::Text(_), .. }) => Reading::Text,
+        Ok(_) => Reading::Value,
+        Err(_) => Reading::Nothing,
+    }
+}
+
+/// "Final Answer" and its like as a heading of its own.
+fn answer_word(content: &str) -> bool {
+    let t = content.trim_matches(|c: char| !c.is_alphabetic()).to_ascii_lowercase();
+    matches!(t.as_str(), "answer" | "final answer" | "solution" | "conclusion" | "the answer" | "result")
+}
+
+fn numbered_heading(content: &str) -> bool {
+    let rest = content.trim_start_matches(|c: char| c.is_ascii_digit());
+    rest.len() < content.len()
+        && (rest.starts_with(". ") || rest.starts_with(") "))
+        && rest[2..].split_whitespace().any(|w| w.len() >= 3 && w.chars().all(char::is_alphabetic))
+}
+
+/// Whether the text between two answers only joins them; true inside for "or".
+fn connector(between: &str) -> Option<bool> {
+    if between.len() > 40 {
+        return None;
+    }
+    let mut t = between
+        .replace("\\text", " ")
+        .replace("\\quad", " ")
+        .replace("\\(", " ")
+        .replace("\\)", " ")
+        .replace("\\,", " ");
+    t.retain(|c| !matches!(c, '$' | '{' | '}' | '\\' | '*' | '(' | ')'));
+    let t = t.trim().to_ascii_lowercase();
+    match t.as_str() {
+        "," | "and" | ", and" | "、" | "和" | "&" | ";" => Some(false),
+        "or" | ", or" | "或" => Some(true),
+        _ => None,
+    }
+}
+
+fn connector_is_or(between: &str) -> bool {
+    between.contains(" or ") || between.contains("或")
+}
+
+/// The last few words before an answer, in lower case and without maths signs.
+fn plain_tail(text: &str) -> String {
+    let from = floor_boundary(text, text.len().saturating_sub(48));
+    let mut t: String = text[from..].to_ascii_lowercase();
+    t.retain(|c| !matches!(c, '$' | '\\' | '(' | '[' | '*' | '{'));
+    t.trim_end().to_string()
+}
+
+fn denies(before: &str) -> bool {
+    [" not", "isn't", " never", "can't be", "cannot be"].iter().any(|w| before.ends_with(w))
+}
+
+fn hedges_before(before: &str) -> bool {
+    ["maybe", "perhaps", "possibly", "might be", "could be", "may be"].iter().any(|w| before.ends_with(w))
+}
+
+fn hedges_after(after: &str) -> Option<Reason> {
+    let head: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
+    let head = head.trim_start_matches(['$', '*', ' ', ',', '\\', ')', ']', '}']);
+    let hedges = [
+        "or maybe",
+        "or perhaps",
+        "or possibly",
+        "or it could",
+        "or it might",
+        "or else",
+        "or is it",
+        "but i'm not sure",
+        "but i am not sure",
+        "(not sure)",
+        "i'm not sure",
+        "i am not sure",
+    ];
+    hedges.iter().any(|h| head.starts_with(h)).then_some(Reason::Hedged)
+}
+
+fn hedge_inside(sentence: &str) -> Option<usize> {
+    let lower = sentence.to_ascii_lowercase();
+    [" or maybe", " or perhaps", " or possibly", " or it could", " or it might", "not sure"]
+        .iter()
+        .find_map(|h| lower.find(h))
+}
+
+/// A second value that "or" adds right after an answer.
+fn or_value(after: &str) -> Option<String> {
+    let t = after.trim_start_matches(['$', '*', ' ', '\\', ')', ']']);
+    let rest = t.strip_prefix("or ")?;
+    let rest = rest.trim_start_matches(['$', '*', ' ']);
+    let first = rest.chars().next()?;
+    if !(first.is_ascii_digit() || matches!(first, '-' | '\\')) {
+        return None;
+    }
+    let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '$' | ',' | ';')).unwrap_or(rest.len());
+    let value = rest[..end].trim_end_matches(['.', '*']);
+    (!value.is_empty()).then(|| value.to_string())
+}
+
+struct Span {
+    inner: Range<usize>,
+    outer: usize,
+}
+
+/// A maths span or bold text that starts a text.
+fn span_at(text: &str) -> Option<Span> {
+    for (open, close) in [("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("**", "**"), ("$", "$")] {
+        let Some(rest) = text.strip_prefix(open) else { continue };
+        let Some(n) = rest.find(close) else { continue };
+        // "$5 and $7": amounts, not a span.
+        if open == "$" && is_currency(&rest[..n]) {
+            return None;
+        }
+        if n == 0 || n > 2000 {
+            continue;
+        }
+        let mut outer = open.len() + n + close.len();
+        let mut inner = open.len()..open.len() + n;
+        // **$5$**
+        if open == "**"
+            && let Some(s) = span_at(rest[..n].trim_start())
+        {
+            let lead = n - rest[..n].trim_start().len();
+            inner = open.len() + lead + s.inner.start..open.len() + lead + s.inner.end;
+        }
+        while text[outer..].starts_with('*') {
+            outer += 1;
+        }
+        return Some(Span { inner, outer });
+    }
+    None
+}
+
+/// Whether the text between two dollar signs is prose, so that the first sign is a currency.
+fn is_currency(between: &str) -> bool {
+    between.starts_with(|c: char| c.is_ascii_digit())
+        && (between.contains('\n')
+            || between.ends_with(' ')
+                && between.trim_end().ends_with(|c: char| c.is_ascii_alphabetic())
+                && !between.contains('\\')
+            || between
+                .split_whitespace()
+                .filter(|w| w.len() >= 2 && w.chars().all(|c| c.is_ascii_alphabetic()))
+                .count()
+                >= 1
+                && !between.contains('\\'))
+}
+
+struct LastSpan {
+    inner: Range<usize>,
+    outer_end: usize,
+}
+
+/// The last maths span or bold text.
+fn last_span(text: &str) -> Option<LastSpan> {
+    let mut best: Option<LastSpan> = None;
+    let mut offer = |inner: Range<usize>, outer_end: usize| {
+        if best.as_ref().is_none_or(|b| outer_end > b.outer_end) {
+            best = Some(LastSpan { inner, outer_end });
+        }
+    };
+    for (open, close) in [("\\[", "\\]"), ("\\(", "\\)"), ("$$", "$$"), ("**", "**")] {
+        if let Some(end) = text.rfind(close)
+            && let Some(start) = text[..end].rfind(open)
+        {
+            let mut inner = start + open.len()..end;
+            if open == "**"
+                && let Some(s) = span_at(text[inner.clone()].trim())
+            {
+                let lead = text[inner.clone()].len() - text[inner.clone()].trim_start().len();
+                let from = inner.start + lead;
+                inner = from + s.inner.start..from + s.inner.end;
+            }
+            offer(inner, end + close.len());
+        }
+    }
+    // Single dollars: the last pair.
+    if let Some(end) = text.rfind('$')
+        && !text[..end].ends_with('$')
+        && let Some(start) = text[..end].rfind('$')
+        && !text[..start].ends_with('$')
+        && text[..start].matches('$').count().is_multiple_of(2)
+        && !is_currency(&text[start + 1..end])
+    {
+        offer(start + 1..end, end + 1);
+    }
+    best
+}
+
+/// The numeral around a digit: sign, currency, thousands, fraction, percent, exponent.
+fn number_around(text: &str, digit: usize) -> Range<usize> {
+    let b = text.as_bytes();
+    let mut end = digit + 1;
+    // Forward: the rest of the numeral is behind `digit` only as percent, letters of an exponent or a unit sign.
+    while b.get(end).is_some_and(u8::is_ascii_digit) {
+        end += 1;
+    }
+    let mut start = digit;
+    let is_part = |i: usize| -> bool {
+        let c = b[i];
+        c.is_ascii_digit()
+            || (matches!(c, b'.' | b',')
+                && i > 0
+                && b[i - 1].is_ascii_digit()
+                && b.get(i + 1).is_some_and(u8::is_ascii_digit))
+            || (c == b'.' && b.get(i + 1).is_some_and(u8::is_ascii_digit))
+            || (c == b':'
+                && i > 0
+                && b[i - 1].is_ascii_digit()
+                && b.get(i + 1).is_some_and(u8::is_ascii_digit))
+            || (c == b'/'
+                && i > 0
+                && b[i - 1].is_ascii_digit()
+                && b.get(i + 1).is_some_and(u8::is_ascii_digit))
+    };
+    while start > 0 && is_part(start - 1) && digit - start < 4096 {
+        start -= 1;
+    }
+    // A comma list without blanks is not one number: "1,2" stays, the lexer knows.
+    // 1 1/4
+    if text[start..end].contains('/') && start >= 2 && b[start - 1] == b' ' && b[start - 2].is_ascii_digit() {
+        let mut s = start - 2;
+        while s > 0 && b[s - 1].is_ascii_digit() {
+            s -= 1;
+        }
+        start = s;
+    }
+    // Sign and currency.
+    let mut head = start;
+    if head > 0 && b[head - 1] == b'$' {
+        head -= 1;
+        if head > 0 && b[head - 1] == b'\\' {
+            head -= 1;
+        }
+    }
+    let sign_len = if head > 0 && b[head - 1] == b'-' {
+        1
+    } else if text[..head].ends_with('−') {
+        '−'.len_utf8()
+    } else {
+        0
+    };
+    if sign_len > 0 {
+        let before = text[..head - sign_len].chars().next_back();
+        let touches =
+            before.is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '=' | ':' | '[' | '*' | '$'));
+        // "8 - 3" has blanks on both sides of its sign; a sign at the number needs a blank or nothing before it.
+        if touches {
+            start = head - sign_len;
+        }
+    }
+    if text[end..].starts_with('%') || text[end..].starts_with("\\%") {
+        end += if text[end..].starts_with('%') { 1 } else { 2 };
+    }
+    let tail = text[end..].trim_start();
+    if text[start..end].contains(':') {
+        for m in ["am", "pm", "a.m.", "p.m.", "AM", "PM", "A.M.", "P.M."] {
+            if tail.starts_with(m) {
+                end = text.len() - tail.len() + m.len();
+                break;
             }
         }
     }
-    let digit = |c: char| c.is_ascii_digit();
-    if let Some(end) = text.rfind(digit) {
-        let start =
-            text[..=end].rfind(|c: char| !digit(c) && !matches!(c, '.' | ',' | '/')).map_or(0, |i| i + 1);
-        let start = start.min(end);
-        let start = if text.is_char_boundary(start) { start } else { end };
-        let t = text[start..=end].trim_start_matches(['.', ',', '/']);
-        return Ok(Extraction { text: t.to_string(), span: end + 1 - t.len()..end + 1 });
+    start..end
+}
+
+/// The bracketed list that ends right after a number: `(3, 4)`.
+fn group_around(text: &str, number: &Range<usize>) -> Option<Range<usize>> {
+    let rest = &text[number.end..];
+    let end = number.end + (rest.len() - rest.trim_start().len());
+    if !text[end..].starts_with([')', ']', '}']) {
+        return None;
     }
-    whole(text)
+    let from = floor_boundary(text, number.start.saturating_sub(200));
+    let open = text[from..number.start].rfind(['(', '[', '{']).map(|n| from + n)?;
+    let open = if text[..open].ends_with('\\') { open - 1 } else { open };
+    let inner = &text[open..number.start];
+    let plain = inner.contains(',')
+        && word_positions(inner).all(|(_, w)| w.len() == 1 || matches!(w, "sqrt" | "pi" | "frac"));
+    plain.then_some(open..end + 1)
+}
+
+/// The last choice in prose: "option C", "(C)" in a text without numbers.
+fn last_choice(text: &str) -> Option<Range<usize>> {
+    if text.bytes().any(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let b = text.as_bytes();
+    if text.trim().len() < 12 {
+        return None; // just an answer, read as a whole
+    }
+    let bracketed = (0..b.len().saturating_sub(2))
+        .rev()
+        .find(|&i| b[i] == b'(' && b[i + 1].is_ascii_uppercase() && b[i + 2] == b')');
+    let named = ["option ", "Option ", "choice ", "Choice "]
+        .iter()
+        .filter_map(|w| text.rfind(w).map(|at| at + w.len()))
+        .filter(|&at| {
+            b.get(at).is_some_and(u8::is_ascii_uppercase)
+                && !b.get(at + 1).is_some_and(u8::is_ascii_alphanumeric)
+        })
+        .max();
+    match (bracketed, named) {
+        (Some(i), Some(j)) if j > i => Some(j..j + 1),
+        (Some(i), _) => Some(i..i + 3),
+        (None, Some(j)) => Some(j..j + 1),
+        (None, None) => None,
+    }
+}
+
+/// The end of the first sentence: a period before a blank (not after an abbreviation's single letter) or the end.
+fn sentence_end(line: &str) -> usize {
+    let b = line.as_bytes();
+    for i in 0..b.len() {
+        if matches!(b[i], b'.' | b'?')
+            && b.get(i + 1).is_none_or(|c| c.is_ascii_whitespace() || matches!(c, b'*' | b'"' | b'<'))
+        {
+            // "C. 12" keeps its content; "3 p.m." its mark
+            let letter_mark = i == 1 && b[0].is_ascii_uppercase();
+            let pm = i >= 3 && b[i - 2] == b'.' && b[i - 1].eq_ignore_ascii_case(&b'm');
+            if !letter_mark && !pm {
+                return i;
+            }
+        }
+        if b[i] == 0xe3 && line.is_char_boundary(i) && line[i..].starts_with('。') {
+            return i;
+        }
+    }
+    line.len()
+}
+
+/// How far a value at the start of a sentence reaches before prose begins.
+fn leading_value(sentence: &str) -> Option<usize> {
+    let first = sentence.chars().next()?;
+    if !(first.is_ascii_digit()
+        || matches!(first, '-' | '(' | '[' | '{' | '\\' | '$' | '.' | '−' | '√' | 'π' | '∞' | '|')
+        || starts_assignment(sentence))
+    {
+        return None;
+    }
+    let mut end = sentence.len();
+    let mut previous_end = 0;
+    for (at, word) in word_positions(sentence) {
+        let glued = at > 0 && !sentence.as_bytes()[at - 1].is_ascii_whitespace();
+        let keep = glued
+            || word.len() == 1
+            || matches!(word, "or" | "and" | "sqrt" | "pi")
+            || crate::units::canonical(word).is_some() && !matches!(word, "in" | "day");
+        if !keep {
+            end = at;
+            break;
+        }
+        previous_end = at + word.len();
+    }
+    let _ = previous_end;
+    let t = sentence[..end].trim_end_matches([' ', ',', ';', ':', '(', '-']);
+    let t = t.strip_suffix(" and").or_else(|| t.strip_suffix(" or")).unwrap_or(t);
+    (!t.is_empty()).then_some(t.len())
+}
+
+fn starts_assignment(sentence: &str) -> bool {
+    let mut chars = sentence.chars();
+    chars.next().is_some_and(char::is_alphabetic) && chars.as_str().trim_start().starts_with('=')
+}
+
+/// `C` or `(C)` at the start, followed by prose.
+fn leading_letter(sentence: &str) -> Option<usize> {
+    let b = sentence.as_bytes();
+    match b {
+        [b'(', c, b')', ..] if c.is_ascii_uppercase() => Some(3),
+        [c, b' ' | b',' | b':' | b')', ..] if c.is_ascii_uppercase() && !matches!(c, b'A' | b'I') => Some(1),
+        [b'A', b',' | b':' | b')', ..] => Some(1),
+        _ => None,
+    }
+}
+
+fn word_positions(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = &text[at..];
+        let skip = rest.find(|c: char| c.is_ascii_alphabetic())?;
+        let rest = &rest[skip..];
+        let len = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let start = at + skip;
+        at = start + len;
+        Some((start, &text[start..start + len]))
+    })
 }

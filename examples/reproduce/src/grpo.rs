@@ -1,10 +1,12 @@
 //! The RL loop: sample groups, verify, compare within the group, move the policy.
 
 use anyhow::Result;
+use burn::module::Module;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 use models::{CausalLm, Inputs};
 use policy_gradient::{
-    Aggregation, GlobalCounts, GroupConfig, Objective, TokenLogProbConfig, advantage, aggregate, objective, token_log_probs,
+    Aggregation, GlobalCounts, Objective, TokenLogProbConfig, advantage, advantage::GroupConfig, aggregate,
+    objective, token_log_probs,
 };
 use rand::seq::SliceRandom;
 use serde_json::json;
@@ -32,6 +34,20 @@ pub struct Grpo<'a> {
     pub seed: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+}
+
+impl<'a> Grpo<'a> {
+    /// The same with a label.
+    pub fn labelled<'b>(self, label: &'b str) -> Grpo<'b> {
+        Grpo {
+            label,
+            rl: self.rl,
+            tuned: self.tuned,
+            variant: self.variant,
+            seed: self.seed,
+            checkpoint_every: self.checkpoint_every,
+        }
+    }
 }
 
 /// A response with its advantage.
@@ -65,18 +81,20 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
                 batch.mask.clone(),
                 &TokenLogProbConfig { temperature: rl.temperature, ..TokenLogProbConfig::default() },
             )?;
-            let counts = GlobalCounts::from_mask(&batch.mask);
-            let per_token = objective(new.logp, batch.old_logp, batch.advantages, batch.mask.clone(), &surrogate)?;
+            let counts = GlobalCounts::of(&batch.mask)?;
+            let per_token =
+                objective(new.logp, batch.old_logp, batch.advantages, batch.mask.clone(), &surrogate)?;
             let policy = aggregate(per_token.loss, batch.mask.clone(), Aggregation::TokenMean, &counts)?;
             let entropy = aggregate(new.entropy, batch.mask, Aggregation::TokenMean, &counts)?;
             entropy_sum += entropy.clone().into_scalar::<f64>();
-            clipped += per_token.diagnostics.clip_fraction();
+            let summary = per_token.diagnostics.summary();
+            clipped += summary.clip_fraction_low + summary.clip_fraction_high;
             let loss = policy - entropy * config.tuned.entropy;
             let value: f64 = loss.clone().into_scalar();
             let mut gradients = Gradients::new();
             gradients.add(loss.backward(), &model);
             let norm = gradients.clip_global_norm(rl.max_norm);
-            guard.check(step * rl.minibatches as u64 + i as u64, value, norm)?;
+            guard.check(step * rl.minibatches as u64 + i as u64, value, norm).map(drop)?;
             model = optimizer.step(config.tuned.lr, model, gradients);
             loss_sum += value;
             norm_max = norm_max.max(norm);
@@ -96,8 +114,12 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
 }
 
 /// Samples a group for each of the step's questions and compares rewards within it.
-fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(Vec<Rollout>, serde_json::Value)> {
-    use burn::module::AutodiffModule;
+fn roll_out(
+    model: &CausalLm,
+    text: &Text,
+    config: &Grpo,
+    step: u64,
+) -> Result<(Vec<Rollout>, serde_json::Value)> {
     let rl = &config.rl;
     let questions: Vec<_> = (0..rl.questions)
         .map(|i| {
@@ -115,7 +137,7 @@ fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(
     let (mut rewards, mut groups, mut responses) = (Vec::new(), Vec::new(), Vec::new());
     for (i, (question, rows)) in questions.iter().zip(sampled.chunks(per_question)).enumerate() {
         for response in rows.iter().flatten() {
-            rewards.push(f32::from(u8::from(is_correct(question, response))));
+            rewards.push(f64::from(u8::from(is_correct(question, response))));
             groups.push(i as u64);
             responses.push(response.clone());
         }
@@ -128,15 +150,18 @@ fn roll_out(model: &CausalLm, text: &Text, config: &Grpo, step: u64) -> Result<(
         used.iter().any(|a| *a != used[0])
     };
     let share = |n: usize| n as f64 / count;
-    let even = |rewards: &[f32]| rewards.iter().all(|r| *r == rewards[0]);
+    let even = |rewards: &[f64]| rewards.iter().all(|r| *r == rewards[0]);
     let metrics = json!({
-        "reward": f64::from(rewards.iter().sum::<f32>()) / count,
+        "reward": rewards.iter().sum::<f64>() / count,
         "length": responses.iter().map(|r| r.sample.tokens.len()).sum::<usize>() as f64 / count,
         "truncated": share(responses.iter().filter(|r| !r.finished).count()),
         "combined": share(responses.iter().filter(|r| combined(r)).count()),
         "groups_without_signal": rewards.chunks(rl.samples).filter(|g| even(g)).count(),
     });
-    let rollouts = responses.into_iter().zip(advantages).map(|(response, advantage)| Rollout { response, advantage });
+    let rollouts = responses
+        .into_iter()
+        .zip(advantages)
+        .map(|(response, advantage)| Rollout { response, advantage: advantage as f32 });
     Ok((rollouts.collect(), metrics))
 }
 
@@ -159,7 +184,8 @@ fn collate<'a>(
     let time = rollouts.iter().map(|r| length(r) - 1).max().unwrap_or(0);
     let size = rollouts.len() * time;
     let (mut tokens, mut targets) = (vec![pad as i32; size], vec![pad as i32; size]);
-    let (mut mask, mut old_logp, mut advantages) = (vec![false; size], vec![0.0f32; size], vec![0.0f32; size]);
+    let (mut mask, mut old_logp, mut advantages) =
+        (vec![false; size], vec![0.0f32; size], vec![0.0f32; size]);
     for (row, rollout) in rollouts.iter().enumerate() {
         let Response { prompt, sample, .. } = &rollout.response;
         let ids: Vec<i32> = prompt.iter().chain(&sample.tokens).map(|id| *id as i32).collect();
@@ -167,7 +193,7 @@ fn collate<'a>(
         tokens[at..at + ids.len() - 1].copy_from_slice(&ids[..ids.len() - 1]);
         targets[at..at + ids.len() - 1].copy_from_slice(&ids[1..]);
         let first = at + prompt.len() - 1;
-        for (i, logp) in sample.logprobs.iter().enumerate() {
+        for (i, logp) in sample.sampling_logprobs.iter().enumerate() {
             mask[first + i] = true;
             old_logp[first + i] = *logp;
             advantages[first + i] = rollout.advantage;

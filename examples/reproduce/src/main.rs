@@ -1,1 +1,137 @@
-fn main() {}
+//! `reproduce`: the paper's experiment on the built-in world, every arm, from nothing to a report.
+
+#![forbid(unsafe_code)]
+
+mod arms;
+mod experiment;
+mod grpo;
+mod measure;
+mod phase;
+mod recipe;
+mod report;
+mod results;
+mod rollout;
+mod sets;
+mod supervised;
+mod variants;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use training::{Environment, Existing, Interrupt, RunFolder};
+
+use crate::experiment::Experiment;
+use crate::recipe::Recipe;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Pre-trains a small base model on a built-in world, lets it write solutions by several approaches, mid-trains on them,
+/// runs RL, and compares every arm. Writes report.html and results.json.
+#[derive(Parser, Debug)]
+#[command(version)]
+struct Arguments {
+    /// Folder of the run [default: runs/reproduce; with --quick runs/quick; with --full runs/full]
+    #[arg(long)]
+    run_dir: Option<PathBuf>,
+    /// First seed; a run with --seeds K uses K seeds from here on
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Number of seeds, each with its own pre-training [default: 1; with --full 5]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Threads [default: all cores]. The result does not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// A smoke run of a minute that learns nothing
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Five seeds and all controls: hours
+    #[arg(long)]
+    full: bool,
+    /// A TOML file that replaces parts of the recipe
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Go on with an interrupted run
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Delete an existing run
+    #[arg(long)]
+    overwrite: bool,
+    /// Where to compute: cpu, flex, ndarray, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("warn").init();
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<phase::Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let recipe = recipe(arguments)?;
+    let device = training::device(&arguments.device)?;
+    let threads = match arguments.threads {
+        Some(0) => bail!("--threads 0: at least one thread is needed"),
+        Some(threads) => threads,
+        None => std::thread::available_parallelism().map_or(1, |n| n.get()),
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot start the threads")?;
+
+    let seeds = arguments.seeds.unwrap_or(if arguments.full { 5 } else { 1 });
+    if seeds == 0 {
+        bail!("--seeds 0: at least one seed is needed");
+    }
+    let name = if arguments.quick {
+        "quick"
+    } else if arguments.full {
+        "full"
+    } else {
+        "reproduce"
+    };
+    let path = arguments.run_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
+    let folder = RunFolder::create(&path, Existing::from_flags(arguments.resume, arguments.overwrite))
+        .context("use --resume to go on with it or --overwrite to delete it")?;
+    folder.write_config(&recipe, &[])?;
+    folder.write_json(
+        "environment.json",
+        &Environment::capture("reproduce", env!("CARGO_PKG_VERSION"), &arguments.device, arguments.seed),
+    )?;
+
+    let experiment = Experiment {
+        recipe,
+        seeds: (arguments.seed..arguments.seed + seeds).collect(),
+        controls: arguments.full,
+        threads,
+        device,
+        folder,
+        interrupt: Interrupt::install(),
+    };
+    experiment.run()
+}
+
+fn recipe(arguments: &Arguments) -> Result<Recipe> {
+    let Some(path) = &arguments.config else {
+        return Ok(if arguments.quick { Recipe::quick() } else { Recipe::frozen() });
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let recipe: Recipe = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    recipe.check().with_context(|| format!("in {}", path.display()))?;
+    Ok(recipe)
+}

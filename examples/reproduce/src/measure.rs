@@ -156,7 +156,11 @@ pub fn switch_prior(model: &CausalLm, text: &Text, questions: &[Question], seed:
 }
 
 /// The next-word distribution after each prefix.
-fn next_probabilities(model: &CausalLm, prefixes: &[(Vec<u32>, Approach)], pad: u32) -> Result<Vec<Vec<f32>>> {
+fn next_probabilities(
+    model: &CausalLm,
+    prefixes: &[(Vec<u32>, Approach)],
+    pad: u32,
+) -> Result<Vec<Vec<f32>>> {
     let width = prefixes.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
     let flat: Vec<i32> = prefixes
         .iter()
@@ -166,7 +170,7 @@ fn next_probabilities(model: &CausalLm, prefixes: &[(Vec<u32>, Approach)], pad: 
     let tokens = Tensor::<2, Int>::from_data(TensorData::new(flat, [prefixes.len(), width]), &model.device());
     let probabilities = softmax(model.logits(model.hidden(Inputs::new(tokens))), 2);
     let vocabulary = probabilities.dims()[2];
-    let values: Vec<f32> = probabilities.into_data().convert::<f32>().to_vec().map_err(|e| anyhow::anyhow!("{e:?}"))?;
+    let values: Vec<f32> = probabilities.into_data().iter::<f32>().collect();
     let row = |(i, (ids, _)): (usize, &(Vec<u32>, Approach))| {
         let start = (i * width + ids.len() - 1) * vocabulary;
         values[start..start + vocabulary].to_vec()

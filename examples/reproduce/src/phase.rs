@@ -46,7 +46,8 @@ pub fn once<T: Serialize + DeserializeOwned>(
     let value = run(&mut phase)?;
     phase.folder.write_json(DONE, &value)?;
     let checkpoints = phase.folder.file("checkpoints");
-    std::fs::remove_dir_all(&checkpoints).with_context(|| format!("cannot remove {}", checkpoints.display()))?;
+    std::fs::remove_dir_all(&checkpoints)
+        .with_context(|| format!("cannot remove {}", checkpoints.display()))?;
     Ok(value)
 }
 
@@ -78,7 +79,7 @@ impl Phase {
         optimizer: &AdamW,
     ) -> Result<()> {
         let interrupted = self.interrupt.is_raised() && !last;
-        if interrupted || (step.is_multiple_of(every) && !last) {
+        if interrupted || last || step.is_multiple_of(every) {
             self.folder.checkpoint(step, |path| -> Result<()> {
                 save(model, path)?;
                 Ok(optimizer.save(path.join("optimizer.safetensors"))?)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::world::documents::DocumentConfig;
@@ -70,7 +71,15 @@ pub struct Pretrain {
 
 impl Default for Pretrain {
     fn default() -> Self {
-        Pretrain { steps: 3000, batch: 64, lr: 3e-3, warmup: 100, gate: 0.95, extra_steps: 300, extra_rounds: 5 }
+        Pretrain {
+            steps: 3000,
+            batch: 64,
+            lr: 3e-3,
+            warmup: 100,
+            gate: 0.95,
+            extra_steps: 300,
+            extra_rounds: 5,
+        }
     }
 }
 
@@ -182,6 +191,29 @@ impl Default for Evaluation {
 }
 
 impl Recipe {
+    /// The recipe of the default and the full run.
+    pub fn frozen() -> Recipe {
+        Recipe::default()
+    }
+
+    /// Refuses settings that cannot run, naming the key.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            self.model.heads > 0 && self.model.hidden % self.model.heads == 0,
+            "model.heads must divide model.hidden"
+        );
+        ensure!(self.pretrain.batch > 0, "pretrain.batch must be at least 1");
+        ensure!(self.midtrain.batch > 0, "midtrain.batch must be at least 1");
+        ensure!(
+            self.rl.questions > 0 && self.rl.samples > 1,
+            "rl.questions must be at least 1 and rl.samples at least 2"
+        );
+        ensure!(self.rl.minibatches > 0, "rl.minibatches must be at least 1");
+        ensure!(self.evaluation.samples >= 16, "evaluation.samples must be at least 16: pass@16 is reported");
+        ensure!(self.evaluation.questions > 0, "evaluation.questions must be at least 1");
+        Ok(())
+    }
+
     /// A smoke run: everything happens, nothing is learned.
     pub fn quick() -> Recipe {
         let mut recipe = Recipe::default();

@@ -82,7 +82,13 @@ pub fn longest(parts: usize) -> usize {
 }
 
 /// Samples every ask; results in order.
-pub fn sample(model: &CausalLm, text: &Text, asks: &[Ask], temperature: f64, seed: u64) -> Result<Vec<Vec<Response>>> {
+pub fn sample(
+    model: &CausalLm,
+    text: &Text,
+    asks: &[Ask],
+    temperature: f64,
+    seed: u64,
+) -> Result<Vec<Vec<Response>>> {
     let parts = asks.iter().map(|a| a.question.problem.parts.len()).max().unwrap_or(1);
     let requests = asks
         .iter()
@@ -94,11 +100,12 @@ pub fn sample(model: &CausalLm, text: &Text, asks: &[Ask], temperature: f64, see
     let sampling = Sampling {
         max_new_tokens: longest(parts),
         temperature,
-        stop_tokens: vec![text.eos],
+        eos: vec![text.eos],
+        max_rows: 256,
         seed,
         ..Sampling::default()
     };
-    let samples = generate(model, &requests, &sampling, &mut |_, _, _| {})?;
+    let samples = generate(model, &requests, &sampling, &mut ())?;
     requests
         .into_iter()
         .zip(samples)
@@ -107,7 +114,12 @@ pub fn sample(model: &CausalLm, text: &Text, asks: &[Ask], temperature: f64, see
                 .into_iter()
                 .map(|sample| {
                     let finished = sample.finish == Finish::Stop;
-                    Ok(Response { text: text.decode(&sample.tokens)?, finished, prompt: request.prompt.clone(), sample })
+                    Ok(Response {
+                        text: text.decode(&sample.tokens)?,
+                        finished,
+                        prompt: request.prompt.clone(),
+                        sample,
+                    })
                 })
                 .collect()
         })

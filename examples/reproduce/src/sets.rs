@@ -5,7 +5,7 @@ use rand::seq::IndexedRandom;
 use serde::Serialize;
 use training::stream;
 
-use crate::world::{Kind, Layout, Problem, layout};
+use crate::world::{Approach, Kind, Layout, Problem, layout};
 
 /// A question with everything the loops need of it.
 #[derive(Clone, Debug, Serialize)]
@@ -67,7 +67,8 @@ impl EvalSet {
 
     fn kinds(&self, rng: &mut impl Rng) -> Vec<Kind> {
         loop {
-            let kinds: Vec<Kind> = (0..self.parts).map(|_| *Kind::ALL.choose(rng).expect("four kinds")).collect();
+            let kinds: Vec<Kind> =
+                (0..self.parts).map(|_| *Kind::ALL.choose(rng).expect("four kinds")).collect();
             let same = kinds.iter().all(|k| *k == kinds[0]);
             match self.kinds {
                 Kinds::Free => return kinds,
@@ -90,4 +91,9 @@ fn question(id: String, kinds: &[Kind], layout: Layout, rng: &mut impl Rng) -> Q
     let problem = Problem::draw(kinds, rng);
     let text = layout::question(&problem, layout, rng).join(" ");
     Question { id, text, problem }
+}
+
+/// A plain one-part question of the kind this approach solves without guessing.
+pub fn own_kind_question(approach: Approach, rng: &mut impl Rng) -> Question {
+    question(format!("own-{}", approach.marker()), &[approach.own_kind()], Layout::Plain, rng)
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use models::{CausalLm, Inputs};
 use serde_json::json;
 use sft::{Batch, Example, LossConfig, cross_entropy};
-use training::{AdamW, AdamWConfig, Gradients, NonFinite, NonFinitePolicy, Schedule};
+use training::{AdamWConfig, Gradients, NonFinite, NonFinitePolicy, Schedule};
 
 use crate::phase::Phase;
 use crate::rollout::Text;
@@ -45,7 +45,7 @@ pub fn train(
         gradients.add(loss.sum.backward(), &model);
         gradients.scale(1.0 / loss.count);
         let norm = gradients.clip_global_norm(1.0);
-        guard.check(step, mean, norm)?;
+        guard.check(step, mean, norm).map(drop)?;
         let lr = config.schedule.at(step);
         model = optimizer.step(lr, model, gradients);
 

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use models::CausalLm;
 use polya_prompts::{
-    Attempt, Candidate, Finish, Graded, Judged, Keep, Outcome, Question as Asked, Selected, SelectionConfig, grade,
-    judge_fn, select,
+    Attempt, Candidate, Finish, Graded, Judged, Keep, Outcome, Question as Asked, Selected, SelectionConfig,
+    grade, judge_fn, select,
 };
 use serde::{Deserialize, Serialize};
 use training::stream;
@@ -60,12 +60,13 @@ pub fn generate(model: &CausalLm, text: &Text, recipe: &Recipe, seed: u64) -> Re
     let by_id: BTreeMap<&str, &Question> = questions.iter().map(|q| (q.id.as_str(), q)).collect();
     let asked: Vec<Asked> =
         questions.iter().map(|q| Asked::new(&q.id, &q.text, q.problem.answer().to_string())).collect();
-    let verdict = |question: &Asked, response: &str| {
-        match WorldCheck.check(&by_id[question.id.as_str()].problem, response).verdict {
-            Verdict::Correct => Outcome::Correct,
-            Verdict::Incorrect => Outcome::Incorrect,
-            _ => Outcome::Unparsed,
-        }
+    let verdict = |question: &Asked, response: &str| match WorldCheck
+        .check(&by_id[question.id.as_str()].problem, response)
+        .verdict
+    {
+        Verdict::Correct => Outcome::Correct,
+        Verdict::Incorrect => Outcome::Incorrect,
+        _ => Outcome::Unparsed,
     };
     let mut judge = judge_fn(|judged: &Judged| {
         let approach = judged.approach.and_then(|a| Approach::from_marker(&a.id))?;
@@ -97,7 +98,11 @@ pub fn generate(model: &CausalLm, text: &Text, recipe: &Recipe, seed: u64) -> Re
         (Start::Mid, all),
     ];
     let vendi = sets.iter().map(|(start, set)| (start.key().to_string(), vendi(set))).collect();
-    let yields = mid.by_approach.iter().map(|(k, y)| Ok((k.clone(), serde_json::to_value(y)?))).collect::<Result<_>>()?;
+    let yields = mid
+        .by_approach
+        .iter()
+        .map(|(k, y)| Ok((k.clone(), serde_json::to_value(y)?)))
+        .collect::<Result<_>>()?;
     let instances = sets.into_iter().map(|(start, set)| (start.key().to_string(), set)).collect();
     Ok(DataSets { instances, generated_tokens, yields, vendi })
 }
@@ -125,7 +130,12 @@ fn attempts(
     for (ask, responses) in asks.iter().zip(sampled) {
         for (i, response) in responses.into_iter().enumerate() {
             let approach = ask.approach.map(|a| a.marker().to_string());
-            attempts.push(Attempt { question: ask.question.id.clone(), approach, sample: i, candidate: candidate(response) });
+            attempts.push(Attempt {
+                question: ask.question.id.clone(),
+                approach,
+                sample: i,
+                candidate: candidate(response),
+            });
         }
     }
     Ok(attempts)
@@ -183,7 +193,12 @@ fn star(
         let count = wanted.get(id.as_str()).copied().unwrap_or(0);
         for response in new.into_iter().chain(repeated).cycle().take(count) {
             let question = by_id[id.as_str()].text.clone();
-            kept.push(Instance { question_id: id.clone(), question, approach: None, response: response.clone() });
+            kept.push(Instance {
+                question_id: id.clone(),
+                question,
+                approach: None,
+                response: response.clone(),
+            });
         }
     }
     Ok(kept)

@@ -186,7 +186,8 @@ impl LineChart {
             .chain(raw().map(|p| p.1));
         let y_axis = Axis::fit(self.y.1, heights, self.y_range);
 
-        let names = self.series.iter().map(|series| text_width(&series.name)).fold(0.0, f64::max);
+        // End labels are bold, hence wider.
+        let names = self.series.iter().map(|series| 1.15 * text_width(&series.name)).fold(0.0, f64::max);
         let ticks = y_axis.ticks.iter().map(|&t| text_width(&y_axis.label(t))).fold(0.0, f64::max);
         let (left, right) = (34.0 + ticks, width - names.min(width * 0.35) - 26.0);
         let (top, bottom) = (46.0, height - 48.0);
@@ -294,7 +295,7 @@ impl LineChart {
                     );
                 }
             }
-            if let Some(last) = drawn.last() {
+            if let Some(last) = drawn.iter().max_by(|a, b| a.x.total_cmp(&b.x)) {
                 labels.push((py(last.y), px(last.x), paint, series.name.as_str()));
             }
         }

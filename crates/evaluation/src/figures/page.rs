@@ -301,7 +301,7 @@ const PAGE_STYLE: &str = "\
 @media (prefers-color-scheme:dark){:root{--bg:#0f1115;--fg:#e5e7eb;--dim:#9aa3af;--line:#30363f;--card:#15181d;--code:#1b1f26;--link:#7cc0f2;--ok:#2fc79b;--no:#f58a42}}\
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:16.5px/1.6 Charter,'Bitstream Charter','Iowan Old Style',Georgia,serif}\
 main{max-width:76rem;margin:0 auto;padding:2.5rem 1.5rem 5rem}\
-p,ul,h1,h2,h3,details>summary,nav{max-width:46rem}\
+p,ul,h1,h3,details>summary,nav{max-width:46rem}\
 h1,h2,h3,h4,nav,table,figcaption,.tile,summary,.caption{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}\
 h1{font-size:2rem;line-height:1.2;margin:0 0 1rem}h2{font-size:1.35rem;margin:3rem 0 .7rem;padding-top:1rem;border-top:1px solid var(--line)}\
 h3{font-size:1.08rem;margin:1.8rem 0 .4rem}h4{font-size:.9rem;margin:0 0 .4rem}.lead{font-size:1.25rem;line-height:1.5}\

@@ -102,11 +102,20 @@ mod tests {
     #[test]
     fn each_approach_writes_its_own_kind() {
         let ops = [Op::Add(8), Op::Add(2), Op::Add(4)];
-        assert_eq!(words(Approach::Step, Kind::End, [16, 24, 26, 30], ops), "step 16 +8 24 +2 26 +4 30 so 30 ;");
+        assert_eq!(
+            words(Approach::Step, Kind::End, [16, 24, 26, 30], ops),
+            "step 16 +8 24 +2 26 +4 30 so 30 ;"
+        );
         let ops = [Op::Add(4), Op::Sub(5), Op::Sub(4)];
-        assert_eq!(words(Approach::Back, Kind::Start, [17, 21, 16, 12], ops), "back 12 +4 16 +5 21 -4 17 so 17 ;");
+        assert_eq!(
+            words(Approach::Back, Kind::Start, [17, 21, 16, 12], ops),
+            "back 12 +4 16 +5 21 -4 17 so 17 ;"
+        );
         let ops = [Op::Mul(4), Op::Sub(5), Op::Add(7)];
-        assert_eq!(words(Approach::Meet, Kind::Operand, [4, 16, 11, 18], ops), "meet 4 *4 16 18 -7 11 -5 so 5 ;");
+        assert_eq!(
+            words(Approach::Meet, Kind::Operand, [4, 16, 11, 18], ops),
+            "meet 4 *4 16 18 -7 11 -5 so 5 ;"
+        );
         let ops = [Op::Add(3), Op::Add(7), Op::Sub(2)];
         assert_eq!(
             words(Approach::Equation, Kind::Twice, [7, 10, 17, 15], ops),

@@ -1,7 +1,7 @@
 //! Right or wrong, and which approaches a solution uses.
 
 use serde::Serialize;
-use verifier::{Check, Verdict, Verification};
+use verifier::{Check, Reason, Verdict, Verification};
 
 use super::approach::{Approach, working};
 use super::problem::{Part, Problem};
@@ -47,12 +47,16 @@ impl Check for WorldCheck {
 
     fn check(&self, problem: &Problem, response: &str) -> Verification {
         let Some((parts, answer)) = read(response) else {
-            return verification(Verdict::UnparsedResponse, None);
+            return Verification::new(Verdict::UnparsedResponse, Reason::NoAnswer);
         };
         let right = parts.len() == problem.parts.len()
             && parts.iter().zip(&problem.parts).all(|(written, part)| written.result == part.boxed())
             && answer == problem.answer();
-        verification(if right { Verdict::Correct } else { Verdict::Incorrect }, Some(answer.to_string()))
+        let (verdict, reason) = match right {
+            true => (Verdict::Correct, Reason::EqualExactly),
+            false => (Verdict::Incorrect, Reason::DifferentValue),
+        };
+        Verification { extracted: Some(answer.to_string()), ..Verification::new(verdict, reason) }
     }
 }
 

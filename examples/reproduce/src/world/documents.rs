@@ -25,7 +25,12 @@ pub struct DocumentConfig {
 
 impl Default for DocumentConfig {
     fn default() -> Self {
-        DocumentConfig { prompted: 0.7, own_kind: 0.6, parts: vec![0.5, 0.35, 0.15], layouts: [0.5, 0.25, 0.25] }
+        DocumentConfig {
+            prompted: 0.7,
+            own_kind: 0.6,
+            parts: vec![0.5, 0.35, 0.15],
+            layouts: [0.5, 0.25, 0.25],
+        }
     }
 }
 
@@ -41,7 +46,13 @@ pub struct Document {
 /// An index drawn with these relative weights.
 pub fn weighted(weights: &[f64], rng: &mut impl Rng) -> usize {
     let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
-    weights.iter().position(|w| { left -= w; left < 0.0 }).unwrap_or(weights.len() - 1)
+    weights
+        .iter()
+        .position(|w| {
+            left -= w;
+            left < 0.0
+        })
+        .unwrap_or(weights.len() - 1)
 }
 
 /// The prompt words for a question: `use back : QUESTION solution`, or without the first three.
@@ -64,10 +75,15 @@ pub fn solution(problem: &Problem, approach: Approach) -> Option<Vec<String>> {
 pub fn draw(config: &DocumentConfig, rng: &mut impl Rng) -> Document {
     loop {
         let named = rng.random_bool(config.prompted);
-        let approach = if named { *Approach::ALL.choose(rng).expect("four approaches") } else { Approach::Step };
+        let approach =
+            if named { *Approach::ALL.choose(rng).expect("four approaches") } else { Approach::Step };
         let kinds: Vec<Kind> = (0..=weighted(&config.parts, rng))
             .map(|_| {
-                if rng.random_bool(config.own_kind) { approach.own_kind() } else { *Kind::ALL.choose(rng).expect("four kinds") }
+                if rng.random_bool(config.own_kind) {
+                    approach.own_kind()
+                } else {
+                    *Kind::ALL.choose(rng).expect("four kinds")
+                }
             })
             .collect();
         let problem = Problem::draw(&kinds, rng);

@@ -20,7 +20,7 @@ pub mod layout;
 pub mod problem;
 pub mod vocabulary;
 
-pub use approach::{Approach, working};
+pub use approach::Approach;
 pub use check::{WorldCheck, approaches_used};
 pub use layout::Layout;
-pub use problem::{Kind, Op, Part, Problem};
+pub use problem::{Kind, Problem};

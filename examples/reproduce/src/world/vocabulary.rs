@@ -16,9 +16,10 @@ pub const SOLUTION: &str = "solution";
 
 /// All words; a word's index is its id.
 pub fn words() -> Vec<String> {
-    let mut words: Vec<String> = [PAD, EOS, "use", ":", SOLUTION, "step", "back", "meet", "equation", "so", "answer"]
-        .map(str::to_string)
-        .to_vec();
+    let mut words: Vec<String> =
+        [PAD, EOS, "use", ":", SOLUTION, "step", "back", "meet", "equation", "so", "answer"]
+            .map(str::to_string)
+            .to_vec();
     words.extend(["=", ";", "?", "+?", "-?", "ans"].map(str::to_string));
     words.extend((0..=MAX_VALUE).map(|n| n.to_string()));
     words.extend((0..MAX_VALUE).map(|n| format!("+{n}")));
@@ -29,7 +30,9 @@ pub fn words() -> Vec<String> {
     }
     words.extend(["def", "x", "+=", "-=", "*=", ")=="].map(str::to_string));
     words.extend(FUNCTIONS.iter().flat_map(|f| [format!("{f}(x):"), format!("{f}(")]));
-    words.extend(["ends", "with", ".", "began", "some", "that-many", ",", "got", "lost", "times"].map(str::to_string));
+    words.extend(
+        ["ends", "with", ".", "began", "some", "that-many", ",", "got", "lost", "times"].map(str::to_string),
+    );
     words.extend(PEOPLE.iter().chain(&THINGS).map(|w| w.to_string()));
     words
 }
@@ -37,7 +40,8 @@ pub fn words() -> Vec<String> {
 /// A word-level tokenizer with the words of the world.
 pub fn tokenizer() -> Tokenizer {
     let vocabulary = words().into_iter().enumerate().map(|(id, word)| (word, id as u32)).collect();
-    let model = WordLevel::builder().vocab(vocabulary).unk_token(PAD.into()).build().expect("words are distinct");
+    let model =
+        WordLevel::builder().vocab(vocabulary).unk_token(PAD.into()).build().expect("words are distinct");
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_pre_tokenizer(Some(WhitespaceSplit));
     tokenizer.add_special_tokens(&[AddedToken::from(PAD, true), AddedToken::from(EOS, true)]);

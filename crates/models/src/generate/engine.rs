@@ -1,0 +1,217 @@
+//! Running rows through the model with cached keys and values.
+
+use burn::tensor::{Bool, Int, Tensor, TensorData};
+
+use crate::error::Result;
+use crate::layers::Keys;
+use crate::model::{CausalLm, Inputs};
+use crate::rope::RotaryTable;
+use crate::score::host;
+
+/// Runs a changing set of rows, in order.
+pub(crate) trait Engine {
+    /// Runs prompts and appends the given number of rows for each.
+    fn admit(&mut self, prompts: &[(&[u32], usize)]) -> Result<()>;
+    /// The logits after the given prompt of the last admission.
+    fn prompt_logits(&mut self, prompt: usize) -> &mut [f32];
+    /// Appends one token to each row; gives the logits of all rows, one after another.
+    fn step(&mut self, tokens: &[u32]) -> Result<&mut [f32]>;
+    /// Keeps the rows marked true.
+    fn retain(&mut self, keep: &[bool]);
+}
+
+/// The cache as tensors, on any device. All rows write the same column of it: a row that entered late begins in a later
+/// column, and a mask hides what lies before. Columns that no row sees any more are cut off when rows leave or enter.
+pub(crate) struct TensorEngine<'a> {
+    model: &'a CausalLm,
+    /// Per layer, `[rows, kv_heads, capacity, dim]`.
+    cache: Vec<Keys>,
+    /// The first column of each row.
+    starts: Vec<usize>,
+    /// Rows of the cache in use; a row leaves lazily.
+    live: Vec<usize>,
+    column: usize,
+    capacity: usize,
+    prompt_logits: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+/// Columns the cache grows by.
+const GROWTH: usize = 64;
+
+impl<'a> TensorEngine<'a> {
+    pub fn new(model: &'a CausalLm) -> Self {
+        Self {
+            model,
+            cache: Vec::new(),
+            starts: Vec::new(),
+            live: Vec::new(),
+            column: 0,
+            capacity: 0,
+            prompt_logits: Vec::new(),
+            logits: Vec::new(),
+        }
+    }
+
+    fn vocab(&self) -> usize {
+        self.model.config.vocab_size
+    }
+
+    /// Drops rows that left and columns nobody sees, with room for `ahead` more columns and at least `least` in use.
+    fn compact(&mut self, least: usize, ahead: usize) {
+        let device = self.model.device();
+        let first = self.starts.iter().copied().min().unwrap_or(self.column);
+        let used = self.column - first;
+        let shift = least.saturating_sub(used);
+        let capacity = used + shift + ahead;
+        if !self.cache.is_empty() && !self.live.is_empty() {
+            let rows: Vec<i32> = self.live.iter().map(|r| *r as i32).collect();
+            let rows = Tensor::<1, Int>::from_data(TensorData::from(rows.as_slice()), &device);
+            for Keys { k, v } in &mut self.cache {
+                for tensor in [k, v] {
+                    tensor.inplace(|old| {
+                        let [_, heads, _, dim] = old.dims();
+                        let dtype = old.dtype();
+                        let old = old.narrow(2, first, used).select(0, rows.clone());
+                        let new = Tensor::zeros([rows.dims()[0], heads, capacity, dim], (&device, dtype));
+                        new.slice_assign([0..rows.dims()[0], 0..heads, shift..shift + used, 0..dim], old)
+                    });
+                }
+            }
+        } else {
+            self.cache.clear();
+        }
+        for start in &mut self.starts {
+            *start = *start - first + shift;
+        }
+        self.live = (0..self.starts.len()).collect();
+        self.column = used + shift;
+        self.capacity = capacity;
+    }
+}
+
+impl Engine for TensorEngine<'_> {
+    fn admit(&mut self, prompts: &[(&[u32], usize)]) -> Result<()> {
+        let model = self.model;
+        let device = model.device();
+        let longest = prompts.iter().map(|(p, _)| p.len()).max().unwrap_or(0);
+        let texts: Vec<&[u32]> = prompts.iter().map(|(p, _)| *p).collect();
+        let mut fresh = Vec::new();
+        let hidden = model.run(Inputs::new(model.batch(&texts)?), |keys| fresh.push(keys));
+        // The last position of each prompt.
+        let [_, time, width] = hidden.dims();
+        let last: Vec<i32> =
+            texts.iter().enumerate().map(|(row, p)| (row * time + p.len() - 1) as i32).collect();
+        let last = Tensor::<1, Int>::from_data(TensorData::from(last.as_slice()), &device);
+        let hidden = hidden.reshape([texts.len() * time, width]).select(0, last).unsqueeze_dim(1);
+        self.prompt_logits = host(model.logits(hidden));
+
+        self.compact(longest, GROWTH);
+        let (column, capacity) = (self.column, self.capacity);
+        let copies: Vec<i32> =
+            prompts.iter().enumerate().flat_map(|(p, (_, n))| vec![p as i32; *n]).collect();
+        let copies = Tensor::<1, Int>::from_data(TensorData::from(copies.as_slice()), &device);
+        let place = |x: Tensor<4>| {
+            // Each prompt ends at the current column.
+            let [_, heads, _, dim] = x.dims();
+            let dtype = x.dtype();
+            let mut placed = Tensor::zeros([texts.len(), heads, capacity, dim], (&device, dtype));
+            for (row, text) in texts.iter().enumerate() {
+                let values = x.clone().slice([row..row + 1, 0..heads, 0..text.len(), 0..dim]);
+                let range = [row..row + 1, 0..heads, column - text.len()..column, 0..dim];
+                placed = placed.slice_assign(range, values);
+            }
+            placed.select(0, copies.clone())
+        };
+        let old = std::mem::take(&mut self.cache);
+        let mut old = old.into_iter();
+        for Keys { k, v } in fresh {
+            let (k, v) = (place(k), place(v));
+            self.cache.push(match old.next() {
+                Some(before) => {
+                    Keys { k: Tensor::cat(vec![before.k, k], 0), v: Tensor::cat(vec![before.v, v], 0) }
+                }
+                None => Keys { k, v },
+            });
+        }
+        for (text, copies) in prompts {
+            self.starts.extend(std::iter::repeat_n(column - text.len(), *copies));
+        }
+        self.live = (0..self.starts.len()).collect();
+        Ok(())
+    }
+
+    fn prompt_logits(&mut self, prompt: usize) -> &mut [f32] {
+        let vocab = self.vocab();
+        &mut self.prompt_logits[prompt * vocab..(prompt + 1) * vocab]
+    }
+
+    fn step(&mut self, tokens: &[u32]) -> Result<&mut [f32]> {
+        let held = self.cache.first().map_or(0, |keys| keys.k.dims()[0]);
+        if self.column == self.capacity || self.live.len() * 4 < held * 3 {
+            let room = if self.column == self.capacity { GROWTH } else { self.capacity - self.column };
+            self.compact(0, room);
+        }
+        let model = self.model;
+        let device = model.device();
+        let held = self.cache.first().map_or(0, |keys| keys.k.dims()[0]);
+        // Rows that left but still lie in the cache run along with token 0.
+        let (mut ids, mut starts) = (vec![0i32; held], vec![0usize; held]);
+        for ((row, token), start) in self.live.iter().zip(tokens).zip(&self.starts) {
+            (ids[*row], starts[*row]) = (*token as i32, *start);
+        }
+        let column = self.column;
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [held, 1]), &device);
+        let positions = starts.iter().map(|start| (column - start) as u32);
+        let table = RotaryTable::new(&model.config.rope, positions, column + 1, &device);
+        let mut masks: Vec<(Option<usize>, Option<Tensor<4, Bool>>)> = Vec::new();
+        let mut x = model.embed(ids);
+        for (layer, keys) in model.layers.iter().zip(&mut self.cache) {
+            let attention = &layer.self_attn;
+            let (q, new) = attention.project(layer.before_attention(x.clone()), &table);
+            let [_, heads, _, dim] = new.k.dims();
+            let range = [0..held, 0..heads, column..column + 1, 0..dim];
+            keys.k.inplace(|k| k.slice_assign(range.clone(), new.k));
+            keys.v.inplace(|v| v.slice_assign(range, new.v));
+            if !masks.iter().any(|(window, _)| *window == attention.window) {
+                let mask = hidden_columns(&starts, column + 1, attention.window);
+                let mask =
+                    mask.map(|m| Tensor::from_data(TensorData::new(m, [held, 1, 1, column + 1]), &device));
+                masks.push((attention.window, mask));
+            }
+            let mask =
+                masks.iter().find(|(window, _)| *window == attention.window).and_then(|(_, m)| m.clone());
+            let seen = Keys {
+                k: keys.k.clone().narrow(2, 0, column + 1),
+                v: keys.v.clone().narrow(2, 0, column + 1),
+            };
+            x = layer.finish(x, attention.attend(q, seen, mask));
+        }
+        self.column += 1;
+        let hidden = model.finish(x);
+        let hidden = if self.live.len() == held {
+            hidden
+        } else {
+            let rows: Vec<i32> = self.live.iter().map(|r| *r as i32).collect();
+            hidden.select(0, Tensor::from_data(TensorData::from(rows.as_slice()), &device))
+        };
+        self.logits = host(model.logits(hidden));
+        Ok(&mut self.logits)
+    }
+
+    fn retain(&mut self, keep: &[bool]) {
+        let mut kept = keep.iter();
+        self.live.retain(|_| *kept.next().unwrap_or(&true));
+        let mut kept = keep.iter();
+        self.starts.retain(|_| *kept.next().unwrap_or(&true));
+    }
+}
+
+/// True where a row does not see a column, or nothing where every row sees all.
+fn hidden_columns(starts: &[usize], columns: usize, window: Option<usize>) -> Option<Vec<bool>> {
+    let first = |start: usize| start.max(columns.saturating_sub(window.unwrap_or(columns)));
+    if starts.iter().all(|start| first(*start) == 0) {
+        return None;
+    }
+    Some(starts.iter().flat_map(|start| (0..columns).map(|c| c < first(*start))).collect())
+}

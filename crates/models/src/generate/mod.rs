@@ -1,0 +1,376 @@
+//! Sampling: many requests at once, each sample by a random stream of its own.
+//!
+//! Rows of different lengths share a batch, finished rows leave it and waiting ones enter, and the prompt of a request is
+//! run once for all its samples. Nothing of this changes a result: the stream of a sample is keyed by (seed, request id,
+//! sample index).
+
+mod engine;
+mod sampler;
+
+use crate::error::{Error, Result};
+use crate::model::CausalLm;
+use engine::{Engine, TensorEngine};
+use sampler::Sampler;
+
+/// What to continue, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Part of the key of the random stream. Two requests of one id and one prompt give the same samples.
+    pub id: u64,
+    /// Token ids, at least one.
+    pub prompt: Vec<u32>,
+    /// How many samples.
+    pub samples: usize,
+}
+
+/// How to choose the next token, and when to stop.
+///
+/// The order is that of transformers: repetition penalty, temperature, top-k, top-p, min-p.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 takes the most likely token. Default 0.
+    pub temperature: f64,
+    /// Keep the `k` most likely tokens. Default: all.
+    pub top_k: Option<usize>,
+    /// Keep the most likely tokens whose mass reaches this. Default 1: all. Holtzman et al. 2020.
+    pub top_p: f64,
+    /// Keep tokens at least this likely relative to the most likely one. Default 0: all. Nguyen et al. 2024.
+    pub min_p: f64,
+    /// Divides positive logits (multiplies negative ones) of tokens already present. Default 1: off. Keskar et al. 2019.
+    pub repetition_penalty: f64,
+    /// The most tokens of a sample, its end token included. Default 256.
+    pub max_new_tokens: usize,
+    /// Tokens that end a sample. Default: none.
+    pub eos: Vec<u32>,
+    /// Part of the key of every random stream. Default 0.
+    pub seed: u64,
+    /// The most samples in a batch. Default 64.
+    pub max_rows: usize,
+    /// The most bytes of keys and values kept at once; fewer rows share a batch where they would take more. One row
+    /// always runs. Default 1 GiB.
+    pub memory_budget: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: None,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            max_new_tokens: 256,
+            eos: Vec::new(),
+            seed: 0,
+            max_rows: 64,
+            memory_budget: 1 << 30,
+        }
+    }
+}
+
+impl Sampling {
+    fn check(&self) -> Result<()> {
+        let wrong = |what: &str, found: f64| Err(Error::Request(format!("{what}, found {found}")));
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return wrong("temperature: expected 0 or a positive number", self.temperature);
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return wrong("top_p: expected a number in (0, 1]", self.top_p);
+        }
+        if !(self.min_p >= 0.0 && self.min_p <= 1.0) {
+            return wrong("min_p: expected a number in [0, 1]", self.min_p);
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            return wrong("repetition_penalty: expected a positive number", self.repetition_penalty);
+        }
+        if self.top_k == Some(0) {
+            return wrong("top_k: expected at least 1", 0.0);
+        }
+        if self.max_rows == 0 {
+            return wrong("max_rows: expected at least 1", 0.0);
+        }
+        Ok(())
+    }
+}
+
+/// Why a sample ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// An end token, or the watcher's wish.
+    Stop,
+    /// As many tokens as allowed.
+    Length,
+}
+
+/// One continuation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The new tokens, with the end token if there was one.
+    pub tokens: Vec<u32>,
+    /// The log-probability (nats) of each under the model: log-softmax of the raw logits.
+    pub logprobs: Vec<f32>,
+    /// The log-probability (nats) of each under the distribution it was drawn from: after penalty, temperature and
+    /// truncation. Zero in greedy decoding.
+    pub sampling_logprobs: Vec<f32>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// A token just sampled, as a [`Watch`] sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sampled<'a> {
+    /// Index of the request.
+    pub request: usize,
+    /// Index of the sample within the request.
+    pub sample: usize,
+    /// All new tokens of the sample so far, the newest last.
+    pub tokens: &'a [u32],
+}
+
+/// Whether a sample goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Sample another token.
+    Continue,
+    /// End it here, with [`Finish::Stop`].
+    Stop,
+}
+
+/// Sees samples grow and end: for streaming, stop strings, progress, and records written as they come.
+///
+/// `()` watches nothing; a closure `FnMut(usize, usize, &Sample)` sees finished samples (request, sample).
+pub trait Watch {
+    /// A token was sampled.
+    fn token(&mut self, sampled: Sampled<'_>) -> Flow {
+        let _ = sampled;
+        Flow::Continue
+    }
+
+    /// A sample ended.
+    fn finished(&mut self, request: usize, sample: usize, result: &Sample) {
+        let _ = (request, sample, result);
+    }
+}
+
+impl Watch for () {}
+
+impl<F: FnMut(usize, usize, &Sample)> Watch for F {
+    fn finished(&mut self, request: usize, sample: usize, result: &Sample) {
+        self(request, sample, result);
+    }
+}
+
+/// A sample under way.
+struct Row {
+    request: usize,
+    sample: usize,
+    sampler: Sampler,
+    result: Sample,
+}
+
+/// Samples continuations of all requests; the result has one list per request, in order.
+///
+/// # Errors
+/// If the model lies on an autodiff device (pass `model.valid()`), a prompt is empty or holds an unknown token, a
+/// setting is out of range, or the logits are not finite.
+pub fn generate(
+    model: &CausalLm,
+    requests: &[Request],
+    sampling: &Sampling,
+    watch: &mut impl Watch,
+) -> Result<Vec<Vec<Sample>>> {
+    sampling.check()?;
+    check_device(model)?;
+    for (index, request) in requests.iter().enumerate() {
+        if request.prompt.is_empty() {
+            return Err(Error::Request(format!("the prompt of request {index} has no tokens")));
+        }
+        check_tokens(model, &request.prompt)?;
+    }
+    let mut engine = TensorEngine::new(model);
+    run(&mut engine, model, requests, sampling, watch)
+}
+
+pub(crate) fn check_device(model: &CausalLm) -> Result<()> {
+    if model.device().is_autodiff() {
+        return Err(Error::Request("the model is on an autodiff device; pass `model.valid()`".into()));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_tokens(model: &CausalLm, tokens: &[u32]) -> Result<()> {
+    let vocab = model.config.vocab_size;
+    match tokens.iter().find(|t| **t as usize >= vocab) {
+        Some(token) => Err(Error::Request(format!("token {token} is not below the vocabulary size {vocab}"))),
+        None => Ok(()),
+    }
+}
+
+/// Bytes of keys and values of one row of `length` positions.
+fn row_bytes(model: &CausalLm, length: usize) -> u64 {
+    let config = &model.config;
+    let element = model.embed_tokens.val().dtype().size();
+    (2 * config.layers * config.kv_heads * config.head_dim * element) as u64 * length as u64
+}
+
+fn run(
+    engine: &mut impl Engine,
+    model: &CausalLm,
+    requests: &[Request],
+    sampling: &Sampling,
+    watch: &mut impl Watch,
+) -> Result<Vec<Vec<Sample>>> {
+    let vocab = model.config.vocab_size;
+    let mut results: Vec<Vec<Option<Sample>>> = requests.iter().map(|r| vec![None; r.samples]).collect();
+    // Samples not yet begun: (request, first sample, how many), the next at the end.
+    let mut waiting: Vec<(usize, usize, usize)> =
+        requests.iter().enumerate().rev().map(|(i, r)| (i, 0, r.samples)).filter(|w| w.2 > 0).collect();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut tokens: Vec<u32> = Vec::new();
+    if sampling.max_new_tokens == 0 {
+        waiting.clear();
+        for (request, list) in results.iter_mut().enumerate() {
+            for (sample, result) in list.iter_mut().enumerate() {
+                let empty = Sample {
+                    tokens: Vec::new(),
+                    logprobs: Vec::new(),
+                    sampling_logprobs: Vec::new(),
+                    finish: Finish::Length,
+                };
+                watch.finished(request, sample, &empty);
+                *result = Some(empty);
+            }
+        }
+    }
+    while !(rows.is_empty() && waiting.is_empty()) {
+        let fresh = admit(engine, model, requests, sampling, &mut waiting, &mut rows)?;
+        let old = rows.len() - fresh.rows;
+        // The rows that were running take a step; the new ones begin with the logits of their prompts.
+        let mut keep = Vec::with_capacity(rows.len());
+        if fresh.rows > 0 {
+            let mut row = old;
+            for (prompt, copies) in fresh.prompts.iter().enumerate() {
+                for _ in 0..*copies {
+                    let logits = &mut engine.prompt_logits(prompt)[..vocab];
+                    keep.push(advance(&mut rows[row], requests, sampling, logits, watch)?);
+                    row += 1;
+                }
+            }
+            // The old rows wait for this round; they step together with the new ones from the next on.
+            let fresh_keep = std::mem::take(&mut keep);
+            keep = vec![true; old];
+            keep.extend(fresh_keep);
+        } else {
+            tokens.clear();
+            tokens.extend(rows.iter().map(|row| row.result.tokens.last().copied().unwrap_or(0)));
+            let logits = engine.step(&tokens)?;
+            for (row, logits) in rows.iter_mut().zip(logits.chunks_exact_mut(vocab)) {
+                keep.push(advance(row, requests, sampling, logits, watch)?);
+            }
+        }
+        if keep.contains(&false) {
+            engine.retain(&keep);
+            let mut kept = keep.iter();
+            for row in std::mem::take(&mut rows) {
+                if kept.next() == Some(&true) {
+                    rows.push(row);
+                } else {
+                    watch.finished(row.request, row.sample, &row.result);
+                    results[row.request][row.sample] = Some(row.result);
+                }
+            }
+        }
+    }
+    Ok(results.into_iter().map(|list| list.into_iter().flatten().collect()).collect())
+}
+
+/// What was admitted: the copies of each prompt, and their sum.
+struct Admitted {
+    prompts: Vec<usize>,
+    rows: usize,
+}
+
+/// Fills free places of the batch with waiting samples and runs their prompts.
+fn admit(
+    engine: &mut impl Engine,
+    model: &CausalLm,
+    requests: &[Request],
+    sampling: &Sampling,
+    waiting: &mut Vec<(usize, usize, usize)>,
+    rows: &mut Vec<Row>,
+) -> Result<Admitted> {
+    let nothing = Admitted { prompts: Vec::new(), rows: 0 };
+    let free = sampling.max_rows.saturating_sub(rows.len());
+    // Entering costs a pass over the prompts, so a running batch waits until a quarter of it is free.
+    if waiting.is_empty() || (!rows.is_empty() && free < sampling.max_rows.div_ceil(4)) {
+        return Ok(nothing);
+    }
+    let length = |request: usize| requests[request].prompt.len() + sampling.max_new_tokens;
+    let longest = rows.iter().map(|row| length(row.request)).max().unwrap_or(0);
+    let mut admitted = Admitted { prompts: Vec::new(), rows: 0 };
+    let mut prompts: Vec<(&[u32], usize)> = Vec::new();
+    let mut longest = longest;
+    while let Some((request, first, count)) = waiting.pop() {
+        let total = rows.len() + 1;
+        let bytes = row_bytes(model, longest.max(length(request)));
+        let affordable = usize::try_from(sampling.memory_budget / bytes.max(1)).unwrap_or(usize::MAX);
+        let limit = sampling.max_rows.min(affordable);
+        if total > limit && !rows.is_empty() {
+            waiting.push((request, first, count));
+            break;
+        }
+        longest = longest.max(length(request));
+        let take = count.min(limit.saturating_sub(rows.len()).max(1));
+        for sample in first..first + take {
+            let prompt = &requests[request].prompt;
+            rows.push(Row {
+                request,
+                sample,
+                sampler: Sampler::new(sampling, requests[request].id, sample as u64, prompt),
+                result: Sample {
+                    tokens: Vec::new(),
+                    logprobs: Vec::new(),
+                    sampling_logprobs: Vec::new(),
+                    finish: Finish::Length,
+                },
+            });
+        }
+        admitted.prompts.push(take);
+        admitted.rows += take;
+        prompts.push((&requests[request].prompt, take));
+        if take < count {
+            waiting.push((request, first + take, count - take));
+            break;
+        }
+    }
+    if admitted.rows > 0 {
+        engine.admit(&prompts)?;
+    }
+    Ok(admitted)
+}
+
+/// Draws the next token of a row; says whether the row goes on.
+fn advance(
+    row: &mut Row,
+    requests: &[Request],
+    sampling: &Sampling,
+    logits: &mut [f32],
+    watch: &mut impl Watch,
+) -> Result<bool> {
+    debug_assert!(row.request < requests.len());
+    let drawn = row
+        .sampler
+        .draw(sampling, logits)
+        .ok_or(Error::NotFinite { request: row.request, position: row.result.tokens.len() })?;
+    let result = &mut row.result;
+    result.tokens.push(drawn.token);
+    result.logprobs.push(drawn.logprob);
+    result.sampling_logprobs.push(drawn.sampling_logprob);
+    let sampled = Sampled { request: row.request, sample: row.sample, tokens: &result.tokens };
+    let wish = watch.token(sampled);
+    if sampling.eos.contains(&drawn.token) || wish == Flow::Stop {
+        result.finish = Finish::Stop;
+        return Ok(false);
+    }
+    Ok(result.tokens.len() < sampling.max_new_tokens)
+}

@@ -1,0 +1,11 @@
+//! The parts every family is made of.
+
+mod attention;
+mod block;
+mod linear;
+mod mlp;
+
+pub(crate) use attention::{Attention, Keys};
+pub(crate) use block::Block;
+pub(crate) use linear::Linear;
+pub(crate) use mlp::Mlp;

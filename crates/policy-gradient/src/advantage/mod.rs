@@ -1,0 +1,156 @@
+//! How much better a response, or a token, was than expected.
+//!
+//! Estimators that look at whole responses take host slices (rewards come from verifiers, one number per response) and
+//! return one `f64` per response; [`per_response`] turns them into a `[batch, 1]` tensor that
+//! [`objective`](crate::objective()) broadcasts over time. Estimators that look at tokens take and return `[batch, time]`
+//! tensors without a graph. Everything is computed in f64 on the host: nothing here is differentiated.
+//!
+//! Groups (responses to one prompt) are given by id, not by position, and may have unequal sizes. A reward of NaN
+//! means "could not be scored": it enters no statistic and its advantage is zero.
+
+mod baseline;
+mod group;
+mod optimal;
+mod rloo;
+pub(crate) mod tokens;
+
+use burn::prelude::*;
+
+pub use baseline::{GdpoConfig, RewardColumn, gdpo, gdpo_tokens, gpg, opo, pass_at_k, remax};
+pub use group::{GroupConfig, Scale, Singleton, Std, group};
+pub use optimal::{Alignment, OptimalTokenBaseline, Tail, optimal_token_baseline};
+pub use rloo::{RlooConfig, rloo};
+pub use tokens::{
+    Floor, GaeConfig, Masked, Mean, ReinforcePp, Returns, Variance, Whiten, WhitenMoments, gae, reinforce_pp,
+    reinforce_pp_baseline, returns, whiten, whiten_with,
+};
+
+use crate::error::{Error, Result, same_length};
+
+/// One advantage per response as a `[batch, 1]` tensor, which objectives broadcast over time.
+///
+/// ```
+/// use burn::prelude::*;
+/// let advantages = policy_gradient::advantage::per_response(&[1.0, -1.0], &Device::flex());
+/// assert_eq!(advantages.dims(), [2, 1]);
+/// ```
+pub fn per_response(advantages: &[f64], device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = advantages.iter().map(|&a| a as f32).collect();
+    let batch = values.len();
+    Tensor::from_data(TensorData::new(values, [batch, 1]), &device.clone().without_autodiff())
+}
+
+/// Responses by group, in order of first appearance.
+pub(crate) struct Groups {
+    /// The dense index of each response's group.
+    pub index: Vec<usize>,
+    /// The id of each group.
+    pub ids: Vec<u64>,
+}
+
+impl Groups {
+    /// Checks lengths and that every reward is finite or NaN (not scored).
+    pub(crate) fn new(rewards: &[f64], groups: &[u64]) -> Result<Self> {
+        same_length("groups", groups.len(), rewards.len())?;
+        scorable("rewards", rewards)?;
+        let mut seen = std::collections::HashMap::new();
+        let mut ids = Vec::new();
+        let index = groups
+            .iter()
+            .map(|&id| {
+                *seen.entry(id).or_insert_with(|| {
+                    ids.push(id);
+                    ids.len() - 1
+                })
+            })
+            .collect();
+        Ok(Self { index, ids })
+    }
+
+    /// Mean, spread and extremes of each group's scored values.
+    pub(crate) fn moments(&self, values: &[f64]) -> Vec<Moments> {
+        let mut all = vec![Moments::default(); self.ids.len()];
+        for (&g, &v) in self.index.iter().zip(values) {
+            all[g].add(v);
+        }
+        all.iter_mut().for_each(Moments::settle);
+        for (&g, &v) in self.index.iter().zip(values) {
+            all[g].add_square(v);
+        }
+        all
+    }
+}
+
+/// Infinite rewards have no mean; NaN means that a response could not be scored.
+pub(crate) fn scorable(argument: &'static str, rewards: &[f64]) -> Result<()> {
+    match rewards.iter().find(|r| r.is_infinite()) {
+        Some(&found) => {
+            Err(Error::Value { argument, expected: "finite rewards, or NaN for unscored", found })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Two-pass statistics: E\[x²\] - E\[x\]² would leave a residue where all values are equal.
+#[derive(Debug, Clone)]
+pub(crate) struct Moments {
+    pub count: usize,
+    pub mean: f64,
+    squares: f64,
+    min: f64,
+    pub max: f64,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self { count: 0, mean: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
+    }
+}
+
+impl Moments {
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let mut moments = Self::default();
+        values.iter().for_each(|&v| moments.add(v));
+        moments.settle();
+        values.iter().for_each(|&v| moments.add_square(v));
+        moments
+    }
+
+    fn add(&mut self, value: f64) {
+        if !value.is_nan() {
+            self.count += 1;
+            self.mean += value;
+            self.min = self.min.min(value);
+            self.max = self.max.max(value);
+        }
+    }
+
+    /// Turns the sum into a mean; equal values have exactly themselves as mean.
+    fn settle(&mut self) {
+        if self.constant() {
+            self.mean = self.max;
+        } else {
+            self.mean /= self.count as f64;
+        }
+        if self.count == 0 {
+            self.mean = 0.0;
+        }
+    }
+
+    fn add_square(&mut self, value: f64) {
+        if !value.is_nan() {
+            self.squares += (value - self.mean).powi(2);
+        }
+    }
+
+    /// Whether all values are equal: an exact test, unlike "the standard deviation is zero".
+    pub(crate) fn constant(&self) -> bool {
+        self.count > 0 && self.min == self.max
+    }
+
+    /// The standard deviation with `count - ddof` in the denominator; zero where that is not positive.
+    pub(crate) fn std(&self, ddof: u8) -> f64 {
+        let freedom = self.count as f64 - f64::from(ddof);
+        if freedom > 0.0 { (self.squares / freedom).sqrt() } else { 0.0 }
+    }
+}

@@ -1,0 +1,486 @@
+//! Per-token estimators on the host: returns, GAE, REINFORCE++, whitening.
+
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{GroupConfig, Scale, Singleton, group};
+use crate::error::{Error, Result, require, same_shape};
+use crate::num::{from_host, mask_to_host, to_host};
+
+/// How a recursion over time treats tokens that do not count (a tool's output between two turns, for instance).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Masked {
+    /// As if they were not there: the recursion continues across them without discount (verl).
+    #[default]
+    Skip,
+    /// Their reward and value are zero, but time passes: the discount applies (OpenRLHF).
+    Zero,
+    /// The recursion starts afresh behind them: nothing flows back across (open-instruct's packed rows).
+    Reset,
+}
+
+/// Advantages and the returns a critic is trained on; `[batch, time]`, without a graph, zero outside the mask.
+#[derive(Debug, Clone)]
+pub struct Returns {
+    /// What the policy is trained on.
+    pub advantages: Tensor<2>,
+    /// What a critic is trained on.
+    pub returns: Tensor<2>,
+}
+
+/// Token tensors on the host.
+struct Rows {
+    shape: [usize; 2],
+    mask: Vec<bool>,
+}
+
+impl Rows {
+    fn new(mask: &Tensor<2, Bool>) -> Result<Self> {
+        Ok(Self { shape: mask.dims(), mask: mask_to_host("mask", mask.clone())? })
+    }
+
+    /// A tensor's values, zero outside the mask.
+    fn read(&self, argument: &'static str, tensor: &Tensor<2>) -> Result<Vec<f64>> {
+        same_shape(argument, tensor.dims(), self.shape)?;
+        let mut values = to_host(argument, tensor.clone())?;
+        values.iter_mut().zip(&self.mask).filter(|(_, m)| !**m).for_each(|(v, _)| *v = 0.0);
+        Ok(values)
+    }
+
+    /// Calls `step` for every row's range of flat positions.
+    fn for_each_row(&self, mut step: impl FnMut(std::ops::Range<usize>)) {
+        let [batch, time] = self.shape;
+        (0..batch).for_each(|b| step(b * time..(b + 1) * time));
+    }
+}
+
+/// Settings of [`gae`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GaeConfig {
+    /// Discount per token, in `[0, 1]`; 1 is usual for language models.
+    pub gamma: f64,
+    /// Trade between bias (0) and variance (1).
+    pub lambda: f64,
+    /// How tokens outside the mask are treated.
+    pub masked: Masked,
+    /// Whitening of the advantages afterwards; returns are never whitened.
+    pub whiten: Option<Whiten>,
+}
+
+impl Default for GaeConfig {
+    /// gamma 1, lambda 0.95, no whitening.
+    fn default() -> Self {
+        Self { gamma: 1.0, lambda: 0.95, masked: Masked::Skip, whiten: None }
+    }
+}
+
+/// Generalised advantage estimation.
+///
+/// `A_t = delta_t + gamma lambda A_{t+1}` with `delta_t = r_t + gamma v_{t+1} - v_t`, [arXiv:1506.02438], equation 16;
+/// `returns = A + v` (before whitening). `rewards`, `values` `[batch, time]`; behind the last counted token the value is
+/// zero, so that a critic's opinion of padding never bootstraps. `dones` `[batch, time]`, if given, is true at the last
+/// token of an episode within a packed row: nothing flows back across it. Values outside the mask are never read.
+///
+/// # Errors
+/// [`Error::Shape`], and [`Error::Value`] for gamma or lambda outside `[0, 1]`.
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::{GaeConfig, gae};
+///
+/// let device = Device::flex();
+/// let rewards = Tensor::<2>::from_data([[0.0, 1.0]], &device);
+/// let values = Tensor::<2>::from_data([[0.5, 0.25]], &device);
+/// let mask = Tensor::<2, Bool>::from_data([[true, true]], &device);
+/// let config = GaeConfig { lambda: 0.5, ..GaeConfig::default() };
+/// let out = gae(rewards, values, None, mask, &config)?;
+/// // delta = [0.25 - 0.5, 1 - 0.25] = [-0.25, 0.75]; A = [-0.25 + 0.5 * 0.75, 0.75]
+/// assert_eq!(out.advantages.into_data().to_vec::<f32>().unwrap(), [0.125, 0.75]);
+/// assert_eq!(out.returns.into_data().to_vec::<f32>().unwrap(), [0.625, 1.0]);
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn gae(
+    rewards: Tensor<2>,
+    values: Tensor<2>,
+    dones: Option<Tensor<2, Bool>>,
+    mask: Tensor<2, Bool>,
+    config: &GaeConfig,
+) -> Result<Returns> {
+    for (name, value) in [("gamma", config.gamma), ("lambda", config.lambda)] {
+        require(name, value, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
+    }
+    let rows = Rows::new(&mask)?;
+    let r = rows.read("rewards", &rewards)?;
+    let v = rows.read("values", &values)?;
+    let ends = match dones {
+        Some(dones) => {
+            same_shape("dones", dones.dims(), rows.shape)?;
+            Some(mask_to_host("dones", dones)?)
+        }
+        None => None,
+    };
+    let mut advantages = vec![0.0; r.len()];
+    rows.for_each_row(|row| {
+        let (mut next_value, mut next_advantage) = (0.0, 0.0);
+        for t in row.rev() {
+            if !rows.mask[t] {
+                match config.masked {
+                    Masked::Skip => {}
+                    Masked::Zero => {
+                        next_advantage = config.gamma * (next_value + config.lambda * next_advantage);
+                        next_value = 0.0;
+                    }
+                    Masked::Reset => (next_value, next_advantage) = (0.0, 0.0),
+                }
+                continue;
+            }
+            if ends.as_ref().is_some_and(|ends| ends[t]) {
+                (next_value, next_advantage) = (0.0, 0.0);
+            }
+            let delta = r[t] + config.gamma * next_value - v[t];
+            next_advantage = delta + config.gamma * config.lambda * next_advantage;
+            next_value = v[t];
+            advantages[t] = next_advantage;
+        }
+    });
+    let returns: Vec<f64> = advantages.iter().zip(&v).map(|(a, v)| a + v).collect();
+    if let Some(config) = &config.whiten {
+        WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, config);
+    }
+    Ok(Returns {
+        advantages: from_host(advantages, rows.shape, &values),
+        returns: from_host(returns, rows.shape, &values),
+    })
+}
+
+/// Discounted rewards to go, `G_t = r_t + gamma G_{t+1}`, `[batch, time]`.
+///
+/// `rewards` `[batch, time]`. Values outside the mask are never read; `masked` says how they discount.
+///
+/// # Errors
+/// [`Error::Shape`], and [`Error::Value`] for gamma outside `[0, 1]`.
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::{Masked, returns};
+///
+/// let device = Device::flex();
+/// let rewards = Tensor::<2>::from_data([[1.0, 0.0, 4.0]], &device);
+/// let mask = Tensor::<2, Bool>::from_data([[true, false, true]], &device);
+/// let to_go = |masked| returns(rewards.clone(), mask.clone(), 0.5, masked).unwrap().into_data();
+/// assert_eq!(to_go(Masked::Skip).to_vec::<f32>().unwrap(), [3.0, 0.0, 4.0]); // 1 + 0.5 * 4
+/// assert_eq!(to_go(Masked::Zero).to_vec::<f32>().unwrap(), [2.0, 0.0, 4.0]); // 1 + 0.25 * 4
+/// assert_eq!(to_go(Masked::Reset).to_vec::<f32>().unwrap(), [1.0, 0.0, 4.0]);
+/// ```
+pub fn returns(rewards: Tensor<2>, mask: Tensor<2, Bool>, gamma: f64, masked: Masked) -> Result<Tensor<2>> {
+    let rows = Rows::new(&mask)?;
+    let to_go = to_go(&rows, &rewards, gamma, masked)?;
+    Ok(from_host(to_go, rows.shape, &rewards))
+}
+
+fn to_go(rows: &Rows, rewards: &Tensor<2>, gamma: f64, masked: Masked) -> Result<Vec<f64>> {
+    require("gamma", gamma, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
+    let r = rows.read("rewards", rewards)?;
+    let mut to_go = vec![0.0; r.len()];
+    rows.for_each_row(|row| {
+        let mut running = 0.0;
+        for t in row.rev() {
+            match (rows.mask[t], masked) {
+                (true, _) => {
+                    running = r[t] + gamma * running;
+                    to_go[t] = running;
+                }
+                (false, Masked::Skip) => {}
+                (false, Masked::Zero) => running *= gamma,
+                (false, Masked::Reset) => running = 0.0,
+            }
+        }
+    });
+    Ok(to_go)
+}
+
+/// Settings of [`reinforce_pp`] and [`reinforce_pp_baseline`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReinforcePp {
+    /// Discount per token.
+    pub gamma: f64,
+    /// How tokens outside the mask are treated.
+    pub masked: Masked,
+    /// What a group of one gets in the baseline variant, before whitening (verl: its reward).
+    pub singleton: Singleton,
+    /// The whitening over all tokens of the call.
+    pub whiten: Whiten,
+}
+
+impl Default for ReinforcePp {
+    fn default() -> Self {
+        Self { gamma: 1.0, masked: Masked::Skip, singleton: Singleton::Raw, whiten: Whiten::default() }
+    }
+}
+
+/// REINFORCE++: discounted returns of every token, whitened over the batch instead of within groups.
+///
+/// `A = whiten(G)` with `G_t = r_t + gamma G_{t+1}`, [arXiv:2501.03262]. `rewards` `[batch, time]`: usually the
+/// response's reward at its last token and a KL penalty at each. `returns` are the `G`.
+///
+/// # Errors
+/// As [`returns`].
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::{ReinforcePp, reinforce_pp};
+///
+/// let device = Device::flex();
+/// let rewards = Tensor::<2>::from_data([[1.0], [-1.0]], &device);
+/// let mask = Tensor::<2, Bool>::from_data([[true], [true]], &device);
+/// let out = reinforce_pp(rewards, mask, &ReinforcePp::default())?;
+/// let a = out.advantages.into_data().to_vec::<f32>().unwrap();
+/// assert!((a[0] - 1.0 / 2f32.sqrt()).abs() < 1e-6 && a[1] == -a[0]); // unbiased variance of {1, -1} is 2
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn reinforce_pp(rewards: Tensor<2>, mask: Tensor<2, Bool>, config: &ReinforcePp) -> Result<Returns> {
+    let rows = Rows::new(&mask)?;
+    let returns = to_go(&rows, &rewards, config.gamma, config.masked)?;
+    let mut advantages = returns.clone();
+    WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, &config.whiten);
+    Ok(Returns {
+        advantages: from_host(advantages, rows.shape, &rewards),
+        returns: from_host(returns, rows.shape, &rewards),
+    })
+}
+
+/// REINFORCE++ with a baseline: the reward minus its group's mean, at every token, whitened over the batch.
+///
+/// `A = whiten(R - mean_g)`, [arXiv:2501.03262]. `rewards`, `groups`: one per response; `mask` `[batch, time]`. The
+/// whitening weighs responses by their number of tokens.
+///
+/// # Errors
+/// As [`group`](super::group()).
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::{ReinforcePp, reinforce_pp_baseline};
+///
+/// let mask = Tensor::<2, Bool>::from_data([[true], [true]], &Device::flex());
+/// let a = reinforce_pp_baseline(&[3.0, 1.0], &[0, 0], mask, &ReinforcePp::default())?;
+/// let a = a.into_data().to_vec::<f32>().unwrap();
+/// assert!((a[0] - 1.0 / 2f32.sqrt()).abs() < 1e-6 && a[1] == -a[0]);
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn reinforce_pp_baseline(
+    rewards: &[f64],
+    groups: &[u64],
+    mask: Tensor<2, Bool>,
+    config: &ReinforcePp,
+) -> Result<Tensor<2>> {
+    let centred = GroupConfig { scale: Scale::None, singleton: config.singleton };
+    let centred = group(rewards, groups, &centred)?;
+    whiten_rows(&centred, mask, &config.whiten)
+}
+
+/// One value per response, put at each of its tokens and whitened over all tokens, `[batch, time]`.
+pub(crate) fn whiten_rows(values: &[f64], mask: Tensor<2, Bool>, config: &Whiten) -> Result<Tensor<2>> {
+    let rows = Rows::new(&mask)?;
+    let [batch, time] = rows.shape;
+    if values.len() != batch {
+        return Err(Error::Shape {
+            argument: "mask",
+            expected: vec![values.len(), time],
+            found: vec![batch, time],
+        });
+    }
+    let mut tokens: Vec<f64> =
+        rows.mask.iter().enumerate().map(|(i, &m)| if m { values[i / time] } else { 0.0 }).collect();
+    WhitenMoments::from_host(&tokens, &rows.mask).apply(&mut tokens, &rows.mask, config);
+    Ok(from_host_on(tokens, rows.shape, &mask.device()))
+}
+
+/// An f32 tensor on a device, without autodiff.
+pub(crate) fn from_host_on(values: Vec<f64>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+    Tensor::from_data(TensorData::new(values, shape), &device.clone().without_autodiff())
+}
+
+/// The denominator of the variance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variance {
+    /// `n - 1` (verl).
+    #[default]
+    Unbiased,
+    /// `n` (OpenRLHF).
+    Biased,
+}
+
+/// How a vanishing variance is kept from blowing up.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Floor {
+    /// `1 / sqrt(variance + eps)` (verl, torchtune).
+    Add(f64),
+    /// `1 / sqrt(max(variance, eps))` (OpenRLHF).
+    Max(f64),
+    /// `1 / (sqrt(variance) + eps)` (stable-baselines3, CleanRL).
+    AddToStd(f64),
+}
+
+/// What becomes of the mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mean {
+    /// Removed.
+    #[default]
+    Remove,
+    /// Added back after scaling.
+    Keep,
+}
+
+/// Settings of [`whiten`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Whiten {
+    /// The denominator of the variance.
+    pub variance: Variance,
+    /// How a vanishing variance is treated.
+    pub floor: Floor,
+    /// What becomes of the mean.
+    pub mean: Mean,
+}
+
+impl Default for Whiten {
+    /// verl's: unbiased, `rsqrt(var + 1e-8)`, mean removed.
+    fn default() -> Self {
+        Self { variance: Variance::Unbiased, floor: Floor::Add(1e-8), mean: Mean::Remove }
+    }
+}
+
+/// Mean and spread of the counted tokens. Those of micro-batches and ranks [`merge`](Self::merge) into the global ones,
+/// so that whitening does not depend on how the batch was cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct WhitenMoments {
+    /// Counted tokens.
+    pub count: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// The sum of squared distances from it.
+    pub squares: f64,
+}
+
+impl WhitenMoments {
+    /// Of the counted values of a `[batch, time]` tensor.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the mask's shape differs.
+    pub fn of(values: &Tensor<2>, mask: &Tensor<2, Bool>) -> Result<Self> {
+        let rows = Rows::new(mask)?;
+        Ok(Self::from_host(&rows.read("values", values)?, &rows.mask))
+    }
+
+    fn from_host(values: &[f64], mask: &[bool]) -> Self {
+        let counted = || values.iter().zip(mask).filter(|(_, m)| **m).map(|(v, _)| *v);
+        let count = counted().count() as f64;
+        if count == 0.0 {
+            return Self::default();
+        }
+        let mean = counted().sum::<f64>() / count;
+        Self { count, mean, squares: counted().map(|v| (v - mean).powi(2)).sum() }
+    }
+
+    /// The moments of both parts together (Chan, Golub and LeVeque's update).
+    pub fn merge(&self, other: &Self) -> Self {
+        let count = self.count + other.count;
+        if count == 0.0 {
+            return Self::default();
+        }
+        let delta = other.mean - self.mean;
+        Self {
+            count,
+            mean: self.mean + delta * other.count / count,
+            squares: self.squares + other.squares + delta * delta * self.count * other.count / count,
+        }
+    }
+
+    fn apply(&self, values: &mut [f64], mask: &[bool], config: &Whiten) {
+        let freedom = match config.variance {
+            Variance::Unbiased => self.count - 1.0,
+            Variance::Biased => self.count,
+        };
+        let variance = if freedom > 0.0 { self.squares / freedom } else { 0.0 };
+        let scale = match config.floor {
+            Floor::Add(eps) => 1.0 / (variance + eps).sqrt(),
+            Floor::Max(eps) => 1.0 / variance.max(eps).sqrt(),
+            Floor::AddToStd(eps) => 1.0 / (variance.sqrt() + eps),
+        };
+        let back = match config.mean {
+            Mean::Remove => 0.0,
+            Mean::Keep => self.mean,
+        };
+        for (v, &counts) in values.iter_mut().zip(mask) {
+            // Equal values have no spread to divide by; their distance from the mean is rounding.
+            *v = match (counts, self.squares > 0.0) {
+                (true, true) => (*v - self.mean) * scale + back,
+                (true, false) => back,
+                (false, _) => 0.0,
+            };
+        }
+    }
+}
+
+/// Shifts and scales the counted values to mean zero and variance one, `[batch, time]`.
+///
+/// `(x - mean) / sqrt(var + 1e-8)`; [`Whiten`] has the variants. To whiten over several micro-batches or ranks, merge
+/// their [`WhitenMoments`] and use [`whiten_with`]. Outside the mask the result is zero.
+///
+/// # Errors
+/// [`Error::Shape`] when the mask's shape differs, [`Error::Value`] for an eps that is not positive.
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::{Variance, Whiten, whiten};
+///
+/// let device = Device::flex();
+/// let x = Tensor::<2>::from_data([[1.0, 3.0, f32::NAN]], &device);
+/// let mask = Tensor::<2, Bool>::from_data([[true, true, false]], &device);
+/// let config = Whiten { variance: Variance::Biased, ..Whiten::default() };
+/// let y = whiten(x, mask, &config)?.into_data().to_vec::<f32>().unwrap();
+/// assert!((y[0] + 1.0).abs() < 1e-6 && (y[1] - 1.0).abs() < 1e-6 && y[2] == 0.0);
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn whiten(values: Tensor<2>, mask: Tensor<2, Bool>, config: &Whiten) -> Result<Tensor<2>> {
+    let moments = WhitenMoments::of(&values, &mask)?;
+    whiten_with(values, mask, &moments, config)
+}
+
+/// [`whiten`] with moments that may come from a larger batch than the values at hand.
+///
+/// # Errors
+/// As [`whiten`].
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::{Whiten, WhitenMoments, whiten_with};
+///
+/// let device = Device::flex();
+/// let part = |v: f32| Tensor::<2>::from_data([[v]], &device);
+/// let mask = Tensor::<2, Bool>::from_data([[true]], &device);
+/// let all = WhitenMoments::of(&part(1.0), &mask)?.merge(&WhitenMoments::of(&part(-1.0), &mask)?);
+/// let y = whiten_with(part(1.0), mask, &all, &Whiten::default())?.into_scalar::<f32>();
+/// assert!((y - 1.0 / 2f32.sqrt()).abs() < 1e-6);
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn whiten_with(
+    values: Tensor<2>,
+    mask: Tensor<2, Bool>,
+    moments: &WhitenMoments,
+    config: &Whiten,
+) -> Result<Tensor<2>> {
+    let (Floor::Add(eps) | Floor::Max(eps) | Floor::AddToStd(eps)) = config.floor;
+    require("floor", eps, "a positive number", |v| v > 0.0 && v.is_finite())?;
+    let rows = Rows::new(&mask)?;
+    let mut host = rows.read("values", &values)?;
+    moments.apply(&mut host, &rows.mask, config);
+    Ok(from_host(host, rows.shape, &values))
+}

@@ -1,0 +1,165 @@
+//! What happened in a loss: detached sums that add up over micro-batches and ranks.
+
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::num::to_host;
+
+/// Sums over the counted tokens of one call, without a graph. Add those of micro-batches and ranks with [`merge`], then
+/// take the [`summary`].
+///
+/// [`merge`]: Self::merge
+/// [`summary`]: Self::summary
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diagnostics {
+    /// Counted tokens.
+    pub tokens: f64,
+    /// Sum of `old_logp - logp` (nats): k1 of KL(old || new).
+    pub k1: f64,
+    /// Sum of `r - 1 - log r` (nats): k3 of KL(old || new), never negative.
+    pub k3: f64,
+    /// Tokens whose gradient was cut because the ratio was too low and the advantage negative.
+    pub clipped_low: f64,
+    /// Tokens whose gradient was cut because the ratio was too high and the advantage positive.
+    pub clipped_high: f64,
+    /// Tokens stopped by another limit: dual clip, a cap on the ratio, a bound on the log-ratio, a covariance cut.
+    pub capped: f64,
+    /// Sum of the ratios.
+    pub ratio: f64,
+    /// Sum of the squared ratios.
+    pub ratio_squared: f64,
+    /// The largest ratio.
+    pub ratio_max: f64,
+    /// Sum of the entropies (nats), where they were given.
+    pub entropy: f64,
+    /// Tokens whose entropy was given.
+    pub entropy_tokens: f64,
+}
+
+/// Means over tokens, from [`Diagnostics`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Counted tokens.
+    pub tokens: f64,
+    /// Mean of `old_logp - logp`, nats.
+    pub approx_kl_k1: f64,
+    /// Mean of `r - 1 - log r`, nats.
+    pub approx_kl_k3: f64,
+    /// Share of tokens clipped from below.
+    pub clip_fraction_low: f64,
+    /// Share of tokens clipped from above.
+    pub clip_fraction_high: f64,
+    /// Share of tokens stopped by another limit.
+    pub capped_fraction: f64,
+    /// Mean ratio.
+    pub ratio_mean: f64,
+    /// Largest ratio.
+    pub ratio_max: f64,
+    /// `(sum r)² / (n sum r²)`, between 0 and 1: the share of the tokens that effectively counts.
+    pub effective_sample_size: f64,
+    /// Mean entropy, nats, where it was given.
+    pub entropy: Option<f64>,
+}
+
+impl Diagnostics {
+    /// Adds another part's sums.
+    pub fn merge(&mut self, other: &Self) {
+        self.tokens += other.tokens;
+        self.k1 += other.k1;
+        self.k3 += other.k3;
+        self.clipped_low += other.clipped_low;
+        self.clipped_high += other.clipped_high;
+        self.capped += other.capped;
+        self.ratio += other.ratio;
+        self.ratio_squared += other.ratio_squared;
+        self.ratio_max = self.ratio_max.max(other.ratio_max);
+        self.entropy += other.entropy;
+        self.entropy_tokens += other.entropy_tokens;
+    }
+
+    /// Means over the tokens; zeros for an empty mask.
+    ///
+    /// ```
+    /// use policy_gradient::Diagnostics;
+    /// let part = Diagnostics { tokens: 4.0, clipped_high: 1.0, ratio: 4.0, ratio_squared: 8.0, ..Default::default() };
+    /// let summary = part.summary();
+    /// assert_eq!(summary.clip_fraction_high, 0.25);
+    /// assert_eq!(summary.effective_sample_size, 0.5); // 16 / (4 * 8)
+    /// assert_eq!(summary.entropy, None);
+    /// ```
+    pub fn summary(&self) -> Summary {
+        let per_token = |sum: f64| if self.tokens > 0.0 { sum / self.tokens } else { 0.0 };
+        Summary {
+            tokens: self.tokens,
+            approx_kl_k1: per_token(self.k1),
+            approx_kl_k3: per_token(self.k3),
+            clip_fraction_low: per_token(self.clipped_low),
+            clip_fraction_high: per_token(self.clipped_high),
+            capped_fraction: per_token(self.capped),
+            ratio_mean: per_token(self.ratio),
+            ratio_max: self.ratio_max,
+            effective_sample_size: if self.ratio_squared > 0.0 {
+                self.ratio * self.ratio / (self.tokens * self.ratio_squared)
+            } else {
+                0.0
+            },
+            entropy: (self.entropy_tokens > 0.0).then(|| self.entropy / self.entropy_tokens),
+        }
+    }
+}
+
+/// The tensors a [`Diagnostics`] is summed from, all `[batch, time]`, zero or false outside the mask.
+pub(crate) struct Observed {
+    pub mask: Tensor<2, Bool>,
+    pub log_ratio: Tensor<2>,
+    pub clipped_low: Option<Tensor<2, Bool>>,
+    pub clipped_high: Option<Tensor<2, Bool>>,
+    pub capped: Option<Tensor<2, Bool>>,
+}
+
+impl Observed {
+    /// One transfer from the device for all sums.
+    pub(crate) fn read(self) -> Result<Diagnostics> {
+        if self.mask.shape().num_elements() == 0 {
+            return Ok(Diagnostics::default());
+        }
+        let mask = self.mask.clone();
+        let count = |flags: Option<Tensor<2, Bool>>| match flags {
+            Some(flags) => flags.bool_and(mask.clone()).int().sum().float().cast(self.log_ratio.dtype()),
+            None => self.log_ratio.clone().slice([0..1, 0..1]).reshape([1]).zeros_like(),
+        };
+        let ratio = self.log_ratio.clone().exp();
+        let outside = self.mask.clone().bool_not();
+        let kept = ratio.clone().mask_fill(outside, 0.0);
+        let k3 = ratio.sub_scalar(1.0) - self.log_ratio.clone();
+        let values = Tensor::cat(
+            vec![
+                count(Some(self.mask)),
+                self.log_ratio.clone().neg().sum(),
+                k3.sum(),
+                count(self.clipped_low),
+                count(self.clipped_high),
+                count(self.capped),
+                kept.clone().sum(),
+                kept.clone().square().sum(),
+                kept.max(),
+            ],
+            0,
+        );
+        let v = to_host("diagnostics", values)?;
+        Ok(Diagnostics {
+            tokens: v[0],
+            k1: v[1],
+            k3: v[2].max(0.0),
+            clipped_low: v[3],
+            clipped_high: v[4],
+            capped: v[5],
+            ratio: v[6],
+            ratio_squared: v[7],
+            ratio_max: v[8],
+            entropy: 0.0,
+            entropy_tokens: 0.0,
+        })
+    }
+}

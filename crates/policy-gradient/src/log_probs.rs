@@ -1,0 +1,140 @@
+//! Log-probabilities and entropies of sampled tokens, without keeping `[batch, time, vocabulary]` alive.
+
+use burn::prelude::*;
+use burn::tensor::IndexingUpdateOp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, require, same_shape};
+use crate::num::mask_to_host;
+
+/// Settings of [`token_log_probs`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenLogProbConfig {
+    /// Logits are divided by this. Train with the temperature that sampled, or the ratios are of another policy.
+    pub temperature: f64,
+    /// Positions whose logits are alive at a time: memory is `chunk * vocabulary` floats.
+    pub chunk: usize,
+}
+
+impl Default for TokenLogProbConfig {
+    fn default() -> Self {
+        Self { temperature: 1.0, chunk: 1024 }
+    }
+}
+
+/// What [`token_log_probs`] returns; both `[batch, time]`, in nats, zero outside the mask, with a graph.
+#[derive(Debug, Clone)]
+pub struct TokenLogProbs {
+    /// `log p(target)`.
+    pub logp: Tensor<2>,
+    /// Entropy of the whole distribution at that position.
+    pub entropy: Tensor<2>,
+}
+
+/// Log-probability of each target and entropy of each position, from hidden states and the output head.
+///
+/// `logp = z[target] - logsumexp(z)`, `entropy = logsumexp(z) - sum softmax(z) z` with `z = hidden headᵀ / temperature`.
+/// `hidden` `[batch, time, d]`, `head` `[vocabulary, d]`, `targets` `[batch, time]`, `mask` `[batch, time]`: only
+/// positions where it is true are computed at all, so prompts and padding cost nothing and NaN there does not leak.
+/// Logits live for one chunk of positions at a time and are recomputed in the backward pass. An empty mask gives zeros
+/// with a graph. These are log-probabilities of the full softmax: a sampler that truncates (top-p, top-k) draws from
+/// another distribution, and its log-probabilities must not be compared with these.
+///
+/// # Errors
+/// [`Error::Shape`] when shapes differ, [`Error::Value`] for a temperature or chunk that is not positive.
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::{TokenLogProbConfig, token_log_probs};
+///
+/// let device = Device::flex();
+/// let hidden = Tensor::<3>::from_data([[[0.0, 0.0], [1.0, 0.0]]], &device);
+/// let head = Tensor::<2>::from_data([[3f32.ln(), 0.0], [0.0, 1.0]], &device);
+/// let targets = Tensor::<2, Int>::from_data([[0, 0]], &device);
+/// let mask = Tensor::<2, Bool>::from_data([[true, true]], &device);
+/// let out = token_log_probs(hidden, head, targets, mask, &TokenLogProbConfig::default())?;
+/// let logp = out.logp.into_data().to_vec::<f32>().unwrap();
+/// assert!((logp[0] - 0.5f32.ln()).abs() < 1e-6); // logits 0, 0
+/// assert!((logp[1] - 0.75f32.ln()).abs() < 1e-6); // logits ln 3, 0
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn token_log_probs(
+    hidden: Tensor<3>,
+    head: Tensor<2>,
+    targets: Tensor<2, Int>,
+    mask: Tensor<2, Bool>,
+    config: &TokenLogProbConfig,
+) -> Result<TokenLogProbs> {
+    let [batch, time, width] = hidden.dims();
+    same_shape("targets", targets.dims(), [batch, time])?;
+    same_shape("mask", mask.dims(), [batch, time])?;
+    let [vocabulary, found] = head.dims();
+    if found != width {
+        return Err(Error::Shape {
+            argument: "head",
+            expected: vec![vocabulary, width],
+            found: vec![vocabulary, found],
+        });
+    }
+    require("temperature", config.temperature, "a positive number", |v| v > 0.0 && v.is_finite())?;
+    require("chunk", config.chunk as f64, "a positive number of positions", |v| v > 0.0)?;
+
+    let total = batch * time;
+    let positions: Vec<i64> = mask_to_host("mask", mask)?
+        .into_iter()
+        .enumerate()
+        .filter_map(|(i, counts)| counts.then_some(i as i64))
+        .collect();
+    if positions.is_empty() {
+        // Zero with a graph: the backward pass of an empty batch must still reach the parameters.
+        let none = Tensor::<2, Bool>::full(head.dims(), true, &head.device());
+        let zero = head.mask_fill(none, 0.0).sum().reshape([1, 1]).expand([batch, time]);
+        return Ok(TokenLogProbs { logp: zero.clone(), entropy: zero });
+    }
+    let device = hidden.device();
+    let count = positions.len();
+    let all = count == total;
+    let index =
+        Tensor::<1, Int>::from_data(TensorData::new(positions, [count]), &device.clone().without_autodiff());
+    let flat = hidden.reshape([total, width]);
+    let targets = targets.reshape([total]);
+    let (flat, targets) =
+        if all { (flat, targets) } else { (flat.select(0, index.clone()), targets.select(0, index.clone())) };
+    let both = rows(flat, head, targets, config);
+    let place = |row: usize| {
+        let values = both.clone().slice([row..row + 1, 0..count]).reshape([count]);
+        let placed = if all {
+            values
+        } else {
+            let zeros = Tensor::<1>::zeros([total], (&device, values.dtype()));
+            zeros.select_assign(0, index.clone(), values, IndexingUpdateOp::Add)
+        };
+        placed.reshape([batch, time])
+    };
+    Ok(TokenLogProbs { logp: place(0), entropy: place(1) })
+}
+
+/// `[2, n]`: log-probabilities and entropies of `n` positions.
+fn rows(
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    targets: Tensor<1, Int>,
+    config: &TokenLogProbConfig,
+) -> Tensor<2> {
+    let [n, _] = hidden.dims();
+    let head = head.transpose();
+    let parts = (0..n)
+        .step_by(config.chunk)
+        .map(|start| {
+            let end = n.min(start + config.chunk);
+            let logits =
+                hidden.clone().slice([start..end]).matmul(head.clone()).div_scalar(config.temperature);
+            let targets = targets.clone().slice([start..end]).reshape([end - start, 1]);
+            let logp = burn::tensor::activation::log_softmax(logits, 1);
+            let entropy = (logp.clone().exp() * logp.clone()).sum_dim(1).neg();
+            Tensor::cat(vec![logp.gather(1, targets), entropy], 1)
+        })
+        .collect();
+    Tensor::cat(parts, 0).transpose()
+}

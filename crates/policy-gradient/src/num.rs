@@ -1,0 +1,103 @@
+//! Small tensor helpers shared by all modules: the working precision, masking by selection, host copies.
+
+use burn::prelude::*;
+use burn::tensor::DType;
+
+use crate::error::{Error, Result};
+
+/// The type reductions run in: f64 stays f64, everything else becomes f32.
+pub(crate) fn working(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// The tensor without its graph, in the given precision, with zero wherever the mask is false.
+pub(crate) fn constant(tensor: Tensor<2>, mask: &Tensor<2, Bool>, dtype: DType) -> Tensor<2> {
+    let tensor = tensor.without_autodiff();
+    let tensor = if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) };
+    zero_outside(tensor, mask)
+}
+
+/// Keeps the graph; selects, so that NaN and infinity outside the mask vanish from value and gradient.
+pub(crate) fn zero_outside(tensor: Tensor<2>, mask: &Tensor<2, Bool>) -> Tensor<2> {
+    tensor.mask_fill(mask.clone().bool_not(), 0.0)
+}
+
+/// The mask on the inner device, where constants are computed.
+pub(crate) fn inner_mask(mask: Tensor<2, Bool>) -> Tensor<2, Bool> {
+    mask.without_autodiff()
+}
+
+/// `value` where `condition` holds, `other` elsewhere.
+pub(crate) fn choose(condition: Tensor<2, Bool>, value: Tensor<2>, other: Tensor<2>) -> Tensor<2> {
+    other.mask_where(condition, value)
+}
+
+/// A per-row `[batch, 1]` or per-token `[batch, time]` tensor, expanded to `[batch, time]`.
+pub(crate) fn expand(argument: &'static str, tensor: Tensor<2>, shape: [usize; 2]) -> Result<Tensor<2>> {
+    let found = tensor.dims();
+    if found == shape {
+        Ok(tensor)
+    } else if found == [shape[0], 1] {
+        Ok(tensor.expand(shape))
+    } else {
+        Err(Error::Shape { argument, expected: shape.to_vec(), found: found.to_vec() })
+    }
+}
+
+/// A tensor whose value is `value` and whose derivative with respect to `carrier` is `slope`.
+///
+/// The value is taken as it is: the carrier adds an exact zero. Where the carrier is not finite the slope is dropped,
+/// since nothing can be learned from a token of probability zero.
+pub(crate) fn attach(value: Tensor<2>, slope: Tensor<2>, carrier: &Tensor<2>) -> Tensor<2> {
+    if !carrier.is_autodiff() {
+        return value;
+    }
+    let dtype = value.dtype();
+    let carrier = if carrier.dtype() == dtype { carrier.clone() } else { carrier.clone().cast(dtype) };
+    let lost = carrier.clone().without_autodiff().is_finite().bool_not();
+    let dead = slope.clone().is_finite().bool_not();
+    let carrier = carrier.mask_fill(lost.bool_or(dead.clone()), 0.0);
+    let zero = carrier.clone() - carrier.detach();
+    Tensor::from_inner(value) + Tensor::from_inner(slope.mask_fill(dead, 0.0)) * zero
+}
+
+/// The number of counted tokens of each row, `[batch, 1]`, at least one.
+pub(crate) fn lengths(mask: &Tensor<2, Bool>, dtype: DType) -> Tensor<2> {
+    let ones = mask.clone().float();
+    let ones = if ones.dtype() == dtype { ones } else { ones.cast(dtype) };
+    ones.sum_dim(1).clamp_min(1.0)
+}
+
+/// The mean over a row's counted tokens, `[batch, 1]`, of values that are zero outside the mask; keeps the graph.
+pub(crate) fn row_mean(values: Tensor<2>, lengths: &Tensor<2>) -> Tensor<2> {
+    let dtype = lengths.dtype();
+    let values = if values.dtype() == dtype { values } else { values.cast(dtype) };
+    values.sum_dim(1) / lengths.clone()
+}
+
+/// Copies a tensor to the host in f64.
+pub(crate) fn to_host<const D: usize>(argument: &'static str, tensor: Tensor<D>) -> Result<Vec<f64>> {
+    tensor
+        .without_autodiff()
+        .try_into_vec_as::<f64>()
+        .map_err(|error| Error::Read { argument, reason: error.to_string() })
+}
+
+/// Copies a mask to the host.
+pub(crate) fn mask_to_host(argument: &'static str, mask: Tensor<2, Bool>) -> Result<Vec<bool>> {
+    mask.without_autodiff()
+        .try_into_vec_as::<bool>()
+        .map_err(|error| Error::Read { argument, reason: error.to_string() })
+}
+
+/// A tensor from host values, on the same device and in the working precision of `like`, without a graph.
+pub(crate) fn from_host(values: Vec<f64>, shape: [usize; 2], like: &Tensor<2>) -> Tensor<2> {
+    let device = like.device().without_autodiff();
+    let dtype = working(like.dtype());
+    let data = if dtype == DType::F64 {
+        TensorData::new(values, shape)
+    } else {
+        TensorData::new(values.into_iter().map(|v| v as f32).collect::<Vec<_>>(), shape)
+    };
+    Tensor::from_data(data, (&device, dtype))
+}

@@ -1,0 +1,674 @@
+//! Whether two answers are equal.
+//!
+//! Coercions between kinds, all of them symmetric under the default policy:
+//!
+//! | one side | other side | equal when |
+//! |---|---|---|
+//! | `x = v` | `v` | the values are equal |
+//! | `x = v` | `y = w` | the names and values are equal, or the equations are multiples of each other |
+//! | list | list | the same items in any order, counted |
+//! | list | set | the same items in any order |
+//! | one-item set | the item | the items are equal |
+//! | pair `(a, b)` | inequality, interval | read as an interval |
+//! | pair, tuple | row or column matrix | the same entries in order |
+//! | list of pairs | union of intervals | the same set |
+//! | finite set | solved inequality | the same set |
+//! | system `x = 1, y = 2` | tuple `(1, 2)` | the values in order |
+//! | `a : b` | `a / b` | the same quotient |
+//! | numeral in a base | number | the same number |
+//! | choice with content `(C) 12` | choice | the letters are equal |
+//! | choice with content `(C) 12` | `12` | the contents are equal |
+//! | `12:00` between times | ratio | times with times, ratios with ratios |
+
+use crate::{
+    lex::Delim,
+    limits,
+    policy::{Base, Order, Percent, Policy, Units},
+    scalar::{Outcome, Rounding, Scalar},
+    syntax::Node,
+    units,
+    value::{Answer, Time, Value, interval, normal_words, to_region},
+    verdict::Reason,
+};
+
+/// Compares two answers under a policy.
+pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
+    if gold.clean == response.clean && !matches!(gold.value, Value::Undefined) {
+        return Outcome::yes(Reason::SameText);
+    }
+    let rounding = Rounding { significant: policy.significant_digits, relative: policy.relative_tolerance };
+    let mut work = Work { policy, rounding, pairs: limits::PAIRS };
+    work.values(&gold.value, &response.value, 0)
+}
+
+struct Work<'a> {
+    policy: &'a Policy,
+    rounding: Rounding,
+    pairs: u64,
+}
+
+fn no(reason: Reason) -> Outcome {
+    Outcome::no(reason)
+}
+
+impl Work<'_> {
+    fn values(&mut self, a: &Value, b: &Value, depth: u32) -> Outcome {
+        if depth > limits::DEPTH || self.pairs == 0 {
+            return no(Reason::Undecided);
+        }
+        self.pairs -= 1;
+        let d = depth + 1;
+        match (a, b) {
+            (Value::Scalar(x), Value::Scalar(y)) => self.scalars(x, y),
+            (Value::Infinity(x), Value::Infinity(y)) => {
+                if x == y {
+                    Outcome::yes(Reason::EqualExactly)
+                } else {
+                    no(Reason::DifferentValue)
+                }
+            }
+            (Value::Choice(x, _), Value::Choice(y, _)) => {
+                if x == y {
+                    Outcome::yes(Reason::EqualText)
+                } else {
+                    no(Reason::DifferentText)
+                }
+            }
+            (Value::Choice(c, None), Value::Scalar(s)) | (Value::Scalar(s), Value::Choice(c, None)) => {
+                let same =
+                    matches!(&s.node, Node::Var(v) if v.len() == 1 && v.eq_ignore_ascii_case(&c.to_string()));
+                if same { Outcome::yes(Reason::EqualText) } else { no(Reason::DifferentKind) }
+            }
+            (Value::Choice(_, Some(x)), y) => self.values(x, y, d),
+            (x, Value::Choice(_, Some(y))) => self.values(x, y, d),
+            (Value::Choice(c, None), Value::Text(t)) | (Value::Text(t), Value::Choice(c, None)) => {
+                let same = t.eq_ignore_ascii_case(&c.to_string());
+                if same { Outcome::yes(Reason::EqualText) } else { no(Reason::DifferentText) }
+            }
+            (Value::Text(x), Value::Text(y)) => {
+                if x == y || normal_words(x) == normal_words(y) {
+                    Outcome::yes(Reason::EqualText)
+                } else {
+                    no(Reason::DifferentText)
+                }
+            }
+            (Value::Undefined, Value::Undefined) => Outcome::yes(Reason::EqualText),
+            (Value::Numbers(x), Value::Numbers(y)) => {
+                if x == y {
+                    Outcome::yes(Reason::EqualExactly)
+                } else {
+                    no(Reason::DifferentValue)
+                }
+            }
+            (Value::Time(x, rx), Value::Time(y, ry)) => self.times(x, rx.as_deref(), y, ry.as_deref()),
+            (Value::Time(t, ratio), other) | (other, Value::Time(t, ratio)) => match (ratio, other) {
+                (Some(r), Value::Ratio(s)) => self.ratios(r, s),
+                (Some(r), Value::Scalar(s)) if !t.marked && r.len() == 2 => self.quotient(r, s),
+                (_, Value::Scalar(s)) if t.bare_hour.is_some() => {
+                    let hour = Scalar::int(i64::from(t.bare_hour.unwrap_or(0)));
+                    if s.unit.is_none() { hour.compare(s, self.rounding) } else { no(Reason::DifferentUnit) }
+                }
+                _ => no(Reason::DifferentKind),
+            },
+            (Value::Ratio(x), Value::Ratio(y)) => self.ratios(x, y),
+            (Value::Ratio(r), Value::Scalar(s)) | (Value::Scalar(s), Value::Ratio(r)) if r.len() == 2 => {
+                self.quotient(r, s)
+            }
+            (Value::Assign { .. }, _) | (_, Value::Assign { .. }) => self.assignments(a, b, d),
+            (Value::Equation(x), Value::Equation(y)) => x.proportional(y, false),
+            (
+                Value::Inequality { difference: x, strict: s },
+                Value::Inequality { difference: y, strict: t },
+            ) => {
+                if s != t {
+                    no(Reason::DifferentValue)
+                } else {
+                    x.proportional(y, true)
+                }
+            }
+            (
+                Value::Congruence { name: n, residue: r, modulus: m },
+                Value::Congruence { name: n2, residue: r2, modulus: m2 },
+            ) => {
+                let same_modulus = n == n2 && m.compare(m2, self.rounding).equal;
+                let steps = Scalar::new(Node::Div(Box::new((r.minus(r2).node, m.node.clone()))));
+                if same_modulus && steps.exact.is_some_and(|q| q.is_integer()) {
+                    Outcome::yes(Reason::EqualExactly)
+                } else {
+                    no(Reason::DifferentValue)
+                }
+            }
+            (Value::System(x), Value::System(y)) => {
+                if x.len() != y.len() {
+                    return no(Reason::DifferentLength);
+                }
+                for (name, value) in x {
+                    let Some((_, other)) = y.iter().find(|(n, _)| n == name) else {
+                        return no(Reason::DifferentValue);
+                    };
+                    let o = self.values(value, other, d);
+                    if !o.equal {
+                        return o;
+                    }
+                }
+                Outcome::yes(Reason::EqualExactly)
+            }
+            (Value::System(x), Value::Tuple { items, .. }) => self.system(x, items, d),
+            (Value::Tuple { items, .. }, Value::System(x)) => self.system(x, items, d),
+            (Value::System(x), Value::List(items)) | (Value::List(items), Value::System(x)) => {
+                let values: Vec<Value> = x.iter().map(|(_, v)| v.clone()).collect();
+                self.unordered(&values, items, true, d)
+            }
+            (Value::Matrix(x), Value::Matrix(y)) => {
+                if x.len() != y.len() || x.iter().zip(y).any(|(r, s)| r.len() != s.len()) {
+                    return no(Reason::DifferentLength);
+                }
+                let mut last = Outcome::yes(Reason::EqualExactly);
+                for (r, s) in x.iter().zip(y) {
+                    last = self.ordered(r, s, d);
+                    if !last.equal {
+                        return last;
+                    }
+                }
+                last
+            }
+            (Value::Matrix(m), Value::Tuple { items, .. })
+            | (Value::Tuple { items, .. }, Value::Matrix(m)) => {
+                let flat: Vec<Value> = if m.len() == 1 || m.iter().all(|r| r.len() == 1) {
+                    m.iter().flatten().cloned().collect()
+                } else {
+                    return no(Reason::DifferentKind);
+                };
+                self.ordered(&flat, items, d)
+            }
+            (Value::Matrix(m), other) | (other, Value::Matrix(m)) if m.len() == 1 && m[0].len() == 1 => {
+                let inner = m[0][0].clone();
+                self.values(&inner, other, d)
+            }
+            (Value::Cases(x), Value::Cases(y)) => self.cases(x, y, d),
+            (Value::Sequence(x), Value::Sequence(y)) => {
+                if x.len() != y.len() {
+                    return no(Reason::DifferentLength);
+                }
+                let mut last = Outcome::yes(Reason::EqualExactly);
+                for (i, j) in x.iter().zip(y) {
+                    last = match (i, j) {
+                        (None, None) => last,
+                        (Some(i), Some(j)) => self.values(i, j, d),
+                        _ => no(Reason::DifferentValue),
+                    };
+                    if !last.equal {
+                        return last;
+                    }
+                }
+                last
+            }
+            (Value::Builder(x, c), Value::Builder(y, e)) => {
+                let head = self.values(x, y, d);
+                if !head.equal {
+                    return head;
+                }
+                match (&**c, &**e) {
+                    (Value::Undefined, Value::Undefined) => no(Reason::Undecided),
+                    (c, e) => self.values(c, e, d),
+                }
+            }
+            (
+                Value::Tuple { open: o1, close: c1, items: x },
+                Value::Tuple { open: o2, close: c2, items: y },
+            ) => {
+                // Brackets tell intervals from one another; for other lengths they are a matter of taste.
+                let brackets = |d: &Delim| matches!(d, Delim::Bracket);
+                let differ = brackets(o1) != brackets(o2) || brackets(c1) != brackets(c2);
+                if differ && x.len() == 2 && interval(*o1, *c1, x).is_some() {
+                    return no(Reason::DifferentKind);
+                }
+                self.ordered(x, y, d)
+            }
+            (Value::List(x), Value::List(y)) => {
+                let outcome = match self.policy.order {
+                    Order::Ordered => self.ordered(x, y, d),
+                    _ => self.unordered(x, y, true, d),
+                };
+                if outcome.equal {
+                    return outcome;
+                }
+                match (to_region(a), to_region(b)) {
+                    (Some(r), Some(s)) if r.same(&s, self.rounding) => Outcome::yes(Reason::EqualExactly),
+                    _ => outcome,
+                }
+            }
+            (Value::Set(x), Value::Set(y)) => self.unordered(x, y, false, d),
+            (Value::List(x), Value::Set(y)) | (Value::Set(y), Value::List(x)) => {
+                // {(1, 2)} or {1, 2} against the bare list.
+                if let [one] = &y[..]
+                    && x.len() > 1
+                {
+                    let _ = one;
+                    return no(Reason::DifferentLength);
+                }
+                self.unordered(x, y, false, d)
+            }
+            (Value::Region(_), _) | (_, Value::Region(_)) => self.regions(a, b, d),
+            (Value::Set(x), Value::Tuple { open: Delim::Paren, .. })
+            | (Value::Tuple { open: Delim::Paren, .. }, Value::Set(x))
+                if x.len() > 1 =>
+            {
+                no(Reason::DifferentKind)
+            }
+            (Value::Set(x) | Value::List(x), other) | (other, Value::Set(x) | Value::List(x))
+                if x.len() == 1 =>
+            {
+                let one = x[0].clone();
+                self.values(&one, other, d)
+            }
+            (Value::List(x), Value::Tuple { open, close, items })
+            | (Value::Tuple { open, close, items }, Value::List(x)) => {
+                if *open == Delim::Bracket && *close == Delim::Bracket && items.len() != 2 {
+                    return self.unordered(x, items, true, d);
+                }
+                if self.policy.order == Order::Either {
+                    return self.ordered(x, items, d);
+                }
+                no(Reason::DifferentKind)
+            }
+            (Value::Set(x), Value::Tuple { open: Delim::Bracket, close: Delim::Bracket, items })
+            | (Value::Tuple { open: Delim::Bracket, close: Delim::Bracket, items }, Value::Set(x))
+                if items.len() != 2 =>
+            {
+                self.unordered(x, items, false, d)
+            }
+            _ => no(Reason::DifferentKind),
+        }
+    }
+
+    fn scalars(&mut self, x: &Scalar, y: &Scalar) -> Outcome {
+        // A soft unit is a variable if the other side has that variable.
+        if let Some(outcome) = self.soft(x, y) {
+            return outcome;
+        }
+        let mut scale = None;
+        match self.policy.units {
+            Units::Ignore => {}
+            units => match (
+                x.unit.as_ref().filter(|u| !u.is_generic()),
+                y.unit.as_ref().filter(|u| !u.is_generic()),
+            ) {
+                (None, None) => {}
+                (Some(u), None) | (None, Some(u)) => {
+                    if units == Units::Required && !u.is_currency() {
+                        return no(Reason::MissingUnit);
+                    }
+                    if units == Units::Convert && u.measure().0 == ANGLE {
+                        // A degree against a bare number: either the same number of degrees or the radians.
+                        let plain = x.compare(y, self.rounding);
+                        if plain.equal {
+                            return plain;
+                        }
+                        let (deg, rad) = if x.unit.is_some() { (x, y) } else { (y, x) };
+                        return Scalar::new(Node::Mul(vec![deg.node.clone(), degree()]))
+                            .compare(rad, self.rounding);
+                    }
+                }
+                (Some(u), Some(v)) if u == v || (u.is_currency() && v.is_currency()) => {}
+                (Some(u), Some(v)) => {
+                    let ((du, fu), (dv, fv)) = (u.measure(), v.measure());
+                    if units != Units::Convert
+                        || du != dv
+                        || u.is_currency() != v.is_currency() && units::is_money("$") && du[7] == 0
+                    {
+                        return no(Reason::DifferentUnit);
+                    }
+                    scale = Some(fv / fu);
+                }
+            },
+        }
+        if let Some(scale) = scale {
+            let converted = if y.unit.as_ref().is_some_and(|u| u.measure().0 == ANGLE) {
+                // degrees carry a factor π that the table cannot hold
+                let to_rad = |s: &Scalar| {
+                    let degrees = s.unit.as_ref().is_some_and(|u| u.factors[0].0 == "°");
+                    if degrees {
+                        Scalar::new(Node::Mul(vec![s.node.clone(), degree()]))
+                    } else {
+                        Scalar::new(s.node.clone())
+                    }
+                };
+                return to_rad(x).compare(&to_rad(y), self.rounding);
+            } else {
+                Node::Mul(vec![y.node.clone(), Node::Num(crate::number::Number::rational(scale))])
+            };
+            return x.compare(&Scalar::new(converted), self.rounding);
+        }
+        if !self.policy.unreduced && reducible(&y.node) && !reducible(&x.node) {
+            return no(Reason::Form);
+        }
+        let outcome = x.compare(y, self.rounding);
+        if outcome.equal {
+            return outcome;
+        }
+        if self.policy.percent == Percent::Either && x.percent != y.percent {
+            let strip = |s: &Scalar| match &s.node {
+                Node::Percent(x) => Scalar::new((**x).clone()),
+                Node::Neg(x) => match &**x {
+                    Node::Percent(y) => Scalar::new(Node::Neg(y.clone())),
+                    _ => s.clone(),
+                },
+                _ => s.clone(),
+            };
+            let either = strip(x).compare(&strip(y), self.rounding);
+            if either.equal {
+                return either;
+            }
+        }
+        if let (Some((_, b)), None, other) | (None, Some((_, b)), other) =
+            (&x.base, &y.base, if x.base.is_some() { y } else { x })
+        {
+            let digits = if x.base.is_some() { &x.base } else { &y.base };
+            let _ = b;
+            if self.policy.base == Base::Optional
+                && let (Some((d, _)), Node::Num(n)) = (digits, &other.node)
+                && n.is_plain_integer()
+                && n.value.to_integer().to_string() == *d
+            {
+                return Outcome::yes(Reason::EqualText);
+            }
+            return no(Reason::DifferentBase);
+        }
+        if let (Some((_, b)), Some((_, c))) = (&x.base, &y.base)
+            && b != c
+        {
+            return no(Reason::DifferentBase);
+        }
+        outcome
+    }
+
+    /// `5 m` against an expression in `m`.
+    fn soft(&mut self, x: &Scalar, y: &Scalar) -> Option<Outcome> {
+        let as_product = |s: &Scalar| -> Scalar {
+            let mut parts = vec![s.node.clone()];
+            for (name, power) in s.unit.iter().flat_map(|u| &u.factors) {
+                let var = Node::Var((*name).to_string());
+                parts.push(if *power == 1 {
+                    var
+                } else {
+                    Node::Pow(Box::new((var, Node::int(i64::from(*power)))))
+                });
+            }
+            Scalar::new(Node::Mul(parts))
+        };
+        let names = |s: &Scalar, other: &Scalar| {
+            s.soft
+                && s.unit
+                    .iter()
+                    .flat_map(|u| &u.factors)
+                    .any(|(n, _)| other.variables().iter().any(|v| v == n))
+        };
+        if names(x, y) {
+            return Some(
+                as_product(x).compare(&if y.soft { as_product(y) } else { y.clone() }, self.rounding),
+            );
+        }
+        if names(y, x) {
+            return Some(x.compare(&as_product(y), self.rounding));
+        }
+        None
+    }
+
+    fn ordered(&mut self, x: &[Value], y: &[Value], depth: u32) -> Outcome {
+        if x.len() != y.len() {
+            return no(Reason::DifferentLength);
+        }
+        let mut last = Outcome::yes(Reason::EqualExactly);
+        for (a, b) in x.iter().zip(y) {
+            last = self.values(a, b, depth);
+            if !last.equal {
+                return last;
+            }
+        }
+        last
+    }
+
+    /// Items in any order. Counted items need a perfect matching; equality is nearly transitive, so a greedy matching
+    /// with augmenting paths stays small.
+    fn unordered(&mut self, x: &[Value], y: &[Value], counted: bool, depth: u32) -> Outcome {
+        if counted && x.len() != y.len() {
+            return no(Reason::DifferentLength);
+        }
+        // Numbers only: sort.
+        let rationals = |v: &[Value]| -> Option<Vec<num_rational::BigRational>> {
+            v.iter()
+                .map(|v| match v {
+                    Value::Scalar(s) if s.unit.is_none() && s.decimal.is_none() => s.exact.clone(),
+                    _ => None,
+                })
+                .collect()
+        };
+        if let (Some(mut p), Some(mut q)) = (rationals(x), rationals(y)) {
+            p.sort();
+            q.sort();
+            if !counted {
+                p.dedup();
+                q.dedup();
+            }
+            return if p == q { Outcome::yes(Reason::EqualExactly) } else { no(Reason::DifferentValue) };
+        }
+        if !counted {
+            for (p, q) in [(x, y), (y, x)] {
+                for a in p {
+                    if !q.iter().any(|b| self.values(a, b, depth).equal) {
+                        return no(if self.pairs == 0 { Reason::Undecided } else { Reason::DifferentValue });
+                    }
+                }
+            }
+            return Outcome::yes(Reason::EqualExactly);
+        }
+        if x.len() > 512 {
+            return no(Reason::Undecided);
+        }
+        let mut partner: Vec<Option<usize>> = vec![None; y.len()];
+        let mut known: std::collections::HashMap<(usize, usize), bool> = std::collections::HashMap::new();
+        for i in 0..x.len() {
+            let mut seen = vec![false; y.len()];
+            // Augment from i, breadth first.
+            let mut queue = vec![i];
+            let mut from: Vec<Option<usize>> = vec![None; y.len()];
+            let mut found = None;
+            let mut head = 0;
+            'search: while head < queue.len() {
+                let u = queue[head];
+                head += 1;
+                for j in 0..y.len() {
+                    if seen[j] {
+                        continue;
+                    }
+                    let equal = match known.get(&(u, j)) {
+                        Some(e) => *e,
+                        None => {
+                            let e = self.values(&x[u], &y[j], depth).equal;
+                            known.insert((u, j), e);
+                            e
+                        }
+                    };
+                    if !equal {
+                        continue;
+                    }
+                    seen[j] = true;
+                    from[j] = Some(u);
+                    match partner[j] {
+                        None => {
+                            found = Some(j);
+                            break 'search;
+                        }
+                        Some(w) => queue.push(w),
+                    }
+                }
+            }
+            let Some(mut j) = found else {
+                return no(if self.pairs == 0 { Reason::Undecided } else { Reason::DifferentValue });
+            };
+            while let Some(u) = from[j] {
+                let previous = (0..y.len()).find(|k| partner[*k] == Some(u) && *k != j);
+                partner[j] = Some(u);
+                match previous {
+                    Some(k) => {
+                        partner[k] = None;
+                        j = k;
+                    }
+                    None => break,
+                }
+            }
+        }
+        Outcome::yes(Reason::EqualExactly)
+    }
+
+    fn ratios(&mut self, x: &[Scalar], y: &[Scalar]) -> Outcome {
+        if x.len() != y.len() {
+            return no(Reason::DifferentLength);
+        }
+        // a : b = c : d exactly when a d = b c, against the first entry that is not zero.
+        let product = |a: &Scalar, b: &Scalar| Scalar::new(Node::Mul(vec![a.node.clone(), b.node.clone()]));
+        let Some(k) = (0..x.len()).find(|k| !x[*k].is_zero()) else { return no(Reason::DifferentValue) };
+        if y[k].is_zero() {
+            return no(Reason::DifferentValue);
+        }
+        for i in 0..x.len() {
+            let o = product(&x[i], &y[k])
+                .compare(&product(&y[i], &x[k]), Rounding { significant: u32::MAX, relative: 0.0 });
+            if !o.equal {
+                return o;
+            }
+        }
+        Outcome::yes(Reason::EqualExactly)
+    }
+
+    fn quotient(&mut self, ratio: &[Scalar], s: &Scalar) -> Outcome {
+        let q = Scalar::new(Node::Div(Box::new((ratio[0].node.clone(), ratio[1].node.clone()))));
+        q.compare(s, self.rounding)
+    }
+
+    fn times(&mut self, x: &Time, rx: Option<&[Scalar]>, y: &Time, ry: Option<&[Scalar]>) -> Outcome {
+        let _ = (rx, ry);
+        if x.seconds % 86_400 == y.seconds % 86_400 {
+            Outcome::yes(Reason::EqualExactly)
+        } else {
+            no(Reason::DifferentValue)
+        }
+    }
+
+    fn system(&mut self, system: &[(String, Value)], items: &[Value], depth: u32) -> Outcome {
+        let written: Vec<Value> = system.iter().map(|(_, v)| v.clone()).collect();
+        let first = self.ordered(&written, items, depth);
+        if first.equal {
+            return first;
+        }
+        let mut sorted: Vec<&(String, Value)> = system.iter().collect();
+        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        let sorted: Vec<Value> = sorted.into_iter().map(|(_, v)| v.clone()).collect();
+        self.ordered(&sorted, items, depth)
+    }
+
+    fn assignments(&mut self, a: &Value, b: &Value, depth: u32) -> Outcome {
+        match (a, b) {
+            (
+                Value::Assign { name: n, value: v, difference: dv },
+                Value::Assign { name: m, value: w, difference: dw },
+            ) => {
+                let function = |s: &str| s == "y" || s.ends_with("()");
+                if n == m || (function(n) && function(m) && (n == "y" || m == "y")) || n == "?" || m == "?" {
+                    let o = self.values(v, w, depth);
+                    if o.equal {
+                        return o;
+                    }
+                }
+                match (dv, dw) {
+                    (Some(p), Some(q)) if !n.ends_with("()") && !m.ends_with("()") => {
+                        p.proportional(q, false)
+                    }
+                    _ => no(Reason::DifferentValue),
+                }
+            }
+            (Value::Assign { difference: Some(p), name, .. }, Value::Equation(q))
+            | (Value::Equation(q), Value::Assign { difference: Some(p), name, .. }) => {
+                if name.ends_with("()") { no(Reason::DifferentKind) } else { p.proportional(q, false) }
+            }
+            (Value::Assign { value, .. }, other) | (other, Value::Assign { value, .. }) => {
+                if matches!(other, Value::Equation(_) | Value::Inequality { .. })
+                    || !self.policy.drop_assignment
+                {
+                    return no(Reason::DifferentKind);
+                }
+                self.values(value, other, depth)
+            }
+            _ => no(Reason::DifferentKind),
+        }
+    }
+
+    fn cases(&mut self, x: &[(Value, Value)], y: &[(Value, Value)], depth: u32) -> Outcome {
+        if x.len() != y.len() {
+            return no(Reason::DifferentLength);
+        }
+        let mut used = vec![false; y.len()];
+        for (v, c) in x {
+            let hit = (0..y.len()).find(|k| {
+                !used[*k] && self.values(c, &y[*k].1, depth).equal && self.values(v, &y[*k].0, depth).equal
+            });
+            match hit {
+                Some(k) => used[k] = true,
+                None => return no(Reason::DifferentValue),
+            }
+        }
+        Outcome::yes(Reason::EqualExactly)
+    }
+
+    fn regions(&mut self, a: &Value, b: &Value, depth: u32) -> Outcome {
+        let pair = |v: &Value| matches!(v, Value::Tuple { .. } | Value::List(_));
+        if !self.policy.interval_is_inequality && (pair(a) || pair(b)) {
+            return no(Reason::DifferentKind);
+        }
+        match (to_region(a), to_region(b)) {
+            (Some(x), Some(y)) => {
+                if x.same(&y, self.rounding) {
+                    Outcome::yes(Reason::EqualExactly)
+                } else {
+                    no(Reason::DifferentValue)
+                }
+            }
+            (Some(r), None) | (None, Some(r)) => {
+                // A finite set against a list or a single value.
+                let other = if to_region(a).is_some() { b } else { a };
+                let Some(points) = r.finite().filter(|p| !p.is_empty()) else {
+                    return no(Reason::DifferentKind);
+                };
+                let items: Vec<Value> = points.into_iter().map(|p| Value::Scalar(Box::new(p))).collect();
+                match other {
+                    Value::List(v) => self.unordered(&items, v, false, depth),
+                    Value::Scalar(_) if items.len() == 1 => self.values(&items[0], other, depth),
+                    _ => no(Reason::DifferentKind),
+                }
+            }
+            _ => no(Reason::DifferentKind),
+        }
+    }
+}
+
+const ANGLE: units::Dimension = [0, 0, 0, 0, 0, 0, 1, 0];
+
+/// One degree in radians.
+fn degree() -> Node {
+    Node::Div(Box::new((Node::Const(crate::syntax::Constant::Pi), Node::int(180))))
+}
+
+/// Whether a fraction of integers can be reduced, or could be an integer.
+fn reducible(node: &Node) -> bool {
+    node.any(&mut |n| {
+        let Node::Div(p) = n else { return false };
+        match (&p.0, &p.1) {
+            (Node::Num(a), Node::Num(b)) if a.is_plain_integer() && b.is_plain_integer() => {
+                use num_integer::Integer;
+                a.value.to_integer().gcd(&b.value.to_integer()) != 1.into()
+            }
+            _ => false,
+        }
+    })
+}

@@ -1,0 +1,1281 @@
+//! What an answer means: scalars, collections, sets of reals, relations, and answers that are no mathematics.
+
+use num_traits::{One, Signed, Zero};
+
+use crate::{
+    lex::{self, Delim, SyntaxError, Tok},
+    limits,
+    number::Number,
+    parse,
+    policy::{Percent, Policy},
+    region::{Interval, Region},
+    scalar::Scalar,
+    syntax::{Constant, Func, Node, Relation, SetOp},
+    words,
+};
+
+/// A time of day in seconds from midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds from midnight.
+    pub seconds: u32,
+    /// Whether it was written with am or pm.
+    pub marked: bool,
+    /// The hour as written, when nothing else was ("3 pm").
+    pub bare_hour: Option<u32>,
+}
+
+/// The meaning of an answer.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Value {
+    Scalar(Box<Scalar>),
+    /// Positive or negative infinity; 0 when the sign is open.
+    Infinity(i8),
+    /// A bare list: unordered, with repetitions.
+    List(Vec<Value>),
+    /// A set: unordered, without repetitions.
+    Set(Vec<Value>),
+    /// Ordered items between delimiters. A pair is also an interval.
+    Tuple {
+        open: Delim,
+        close: Delim,
+        items: Vec<Value>,
+    },
+    Region(Region),
+    Matrix(Vec<Vec<Value>>),
+    /// `name = value`, with the difference of both sides as an equation.
+    Assign {
+        name: String,
+        value: Box<Value>,
+        difference: Option<Box<Scalar>>,
+    },
+    /// A list of assignments to different names.
+    System(Vec<(String, Value)>),
+    /// Left minus right side.
+    Equation(Box<Scalar>),
+    /// Left minus right side is positive (or not negative).
+    Inequality {
+        difference: Box<Scalar>,
+        strict: bool,
+    },
+    Congruence {
+        name: String,
+        residue: Box<Scalar>,
+        modulus: Box<Scalar>,
+    },
+    Ratio(Vec<Scalar>),
+    Time(Time, Option<Vec<Scalar>>),
+    Choice(char, Option<Box<Value>>),
+    Cases(Vec<(Value, Value)>),
+    /// Items with dots between them; none is the dots.
+    Sequence(Vec<Option<Value>>),
+    /// A standard set.
+    Numbers(Constant),
+    /// `{x | condition}`.
+    Builder(Box<Value>, Box<Value>),
+    Undefined,
+    Text(String),
+}
+
+/// An answer as read: its clean text and its meaning.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The text without blanks and dollar signs, for a quick comparison.
+    pub clean: String,
+    /// The meaning.
+    pub value: Value,
+}
+
+impl Answer {
+    /// Reads an answer.
+    pub fn read(text: &str, policy: &Policy) -> Result<Answer, SyntaxError> {
+        if text.len() > limits::ANSWER_BYTES {
+            return Err(SyntaxError::Limit { what: "answer bytes", limit: limits::ANSWER_BYTES });
+        }
+        let trimmed = trim(text);
+        if trimmed.is_empty() {
+            return Err(SyntaxError::Empty);
+        }
+        let value = read_value(trimmed, policy)?;
+        Ok(Answer { clean: clean(trimmed), value })
+    }
+}
+
+impl Answer {
+    /// Whether it means something other than words or a choice.
+    pub fn is_mathematics(&self) -> bool {
+        !matches!(self.value, Value::Text(_) | Value::Choice(..) | Value::Undefined)
+    }
+}
+
+/// The text without dollar signs and needless blanks; one blank stays between letters or digits that it keeps apart.
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut blank = false;
+    for c in text.chars().filter(|c| *c != '$') {
+        if c.is_whitespace() {
+            blank = true;
+            continue;
+        }
+        if blank && c.is_alphanumeric() && out.ends_with(char::is_alphanumeric) {
+            out.push(' ');
+        }
+        blank = false;
+        out.push(c);
+    }
+    out
+}
+
+/// Removes white space, markdown emphasis, maths delimiters and closing punctuation around an answer.
+pub fn trim(text: &str) -> &str {
+    let mut t = text.trim();
+    loop {
+        let before = t;
+        t = t.trim_matches(|c: char| {
+            c.is_whitespace()
+                || matches!(c, '*' | '`' | '"' | '“' | '”' | '。' | '，' | '\u{feff}' | '\u{200b}')
+        });
+        t = t.trim_end_matches([',', ';', ':', '?']);
+        if !t.ends_with("..") && !t.ends_with("\\.") {
+            t = t.strip_suffix('.').unwrap_or(t);
+        }
+        t = t.strip_suffix("\\").unwrap_or(t);
+        t = t.trim_start_matches([':', ',']);
+        for (open, close) in [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")] {
+            if let Some(inner) = t.strip_prefix(open).and_then(|t| t.strip_suffix(close))
+                && !inner.contains(open)
+            {
+                t = inner;
+            }
+        }
+        if t == before {
+            return t;
+        }
+    }
+}
+
+fn read_value(text: &str, policy: &Policy) -> Result<Value, SyntaxError> {
+    let plain = plain(text);
+    if policy.choices
+        && let Some(choice) = choice(&plain, policy)
+    {
+        return Ok(choice);
+    }
+    if let Some(value) = special(&plain) {
+        return Ok(value);
+    }
+    if let Some(time) = time(&plain) {
+        let ratio =
+            lex::lex(text, policy.separators).ok().and_then(|tokens| parse::parse(text, &tokens).ok());
+        let ratio = match ratio {
+            Some(Node::Ratio(v)) => Some(v.into_iter().map(Scalar::new).collect()),
+            _ => None,
+        };
+        return Ok(Value::Time(time, ratio));
+    }
+    if let Some(node) = hex_numeral(&plain) {
+        return Ok(Value::Scalar(Box::new(Scalar::new(node))));
+    }
+    let tokens = match lex::lex(text, policy.separators) {
+        Ok(tokens) => tokens,
+        Err(e) => return wordy(&plain, policy).ok_or(e),
+    };
+    if tokens.is_empty() {
+        return Err(SyntaxError::Empty);
+    }
+    // Only words: a number in words, or text.
+    let only_words = tokens
+        .iter()
+        .all(|t| matches!(t.tok, Tok::Word(_) | Tok::And | Tok::Or | Tok::Minus | Tok::Comma | Tok::Prime));
+    match parse::parse(text, &tokens) {
+        Ok(node) => {
+            if only_words
+                && !matches!(
+                    node,
+                    Node::Num(_)
+                        | Node::Neg(_)
+                        | Node::Noted(..)
+                        | Node::Quantity(..)
+                        | Node::Mul(_)
+                        | Node::Percent(_)
+                )
+            {
+                return wordy(&plain, policy).ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
+            }
+            convert(&node, policy, 0)
+        }
+        Err(e) => wordy(&plain, policy).ok_or(e),
+    }
+}
+
+/// The text without `\text{}` wrappers, dollar signs and braces: what a reader of words sees.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(256));
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c == '\\' {
+            let name: String = rest[1..].chars().take_while(char::is_ascii_alphabetic).collect();
+            if matches!(
+                name.as_str(),
+                "text"
+                    | "textbf"
+                    | "textit"
+                    | "textrm"
+                    | "mathrm"
+                    | "mathbf"
+                    | "mbox"
+                    | "bf"
+                    | "rm"
+                    | "boxed"
+                    | "left"
+                    | "right"
+                    | "displaystyle"
+                    | "quad"
+            ) {
+                rest = &rest[1 + name.len()..];
+                continue;
+            }
+            if rest.len() > 1
+                && matches!(rest.as_bytes()[1], b' ' | b',' | b';' | b'!' | b'(' | b')' | b'[' | b']')
+            {
+                out.push(' ');
+                rest = &rest[2..];
+                continue;
+            }
+        }
+        match c {
+            '$' | '{' | '}' | '*' | '~' => {}
+            c => out.push(c),
+        }
+        rest = &rest[c.len_utf8()..];
+        if out.len() > 4096 {
+            break;
+        }
+    }
+    out.trim().to_string()
+}
+
+/// Text answers: words without broken mathematics.
+fn wordy(plain: &str, policy: &Policy) -> Option<Value> {
+    if !policy.text || plain.contains(['\\', '^', '=', '<', '>', '{', '}', '_']) || plain.len() > 512 {
+        return None;
+    }
+    let letters = plain.chars().filter(|c| c.is_alphabetic()).count();
+    let opens = plain.matches('(').count();
+    if letters == 0
+        || 2 * letters < plain.chars().filter(|c| !c.is_whitespace()).count()
+        || opens != plain.matches(')').count()
+    {
+        return None;
+    }
+    let words = normal_words(plain);
+    (!words.is_empty()).then_some(Value::Text(words))
+}
+
+/// Lower-case words without articles and punctuation.
+pub fn normal_words(text: &str) -> String {
+    let mut out = String::new();
+    for word in text
+        .split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '%' | '+' | '/')))
+        .filter(|w| !w.is_empty())
+    {
+        let word = word.to_lowercase();
+        if matches!(word.as_str(), "the" | "a" | "an") && text.len() > 3 {
+            continue;
+        }
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word.trim_matches('\''));
+    }
+    out
+}
+
+/// `C`, `(C)`, `C.`, `(C) 12`, `Option C`.
+fn choice(plain: &str, policy: &Policy) -> Option<Value> {
+    let mut t = plain.trim();
+    for prefix in ["option", "choice", "answer", "Option", "Choice", "Answer"] {
+        if let Some(rest) = t.strip_prefix(prefix)
+            && rest.starts_with([' ', ':', '('])
+        {
+            t = rest.trim_start_matches([':', ' ']);
+        }
+    }
+    let b = t.as_bytes();
+    let (letter, parens, rest) = match b {
+        [b'(', c, b')', ..] if c.is_ascii_alphabetic() => (*c, true, &t[3..]),
+        [b'[', c, b']', ..] if c.is_ascii_uppercase() => (*c, true, &t[3..]),
+        [c, ..] if c.is_ascii_uppercase() => (*c, false, &t[1..]),
+        _ => return None,
+    };
+    let upper = letter.to_ascii_uppercase() as char;
+    let content = rest.trim_start();
+    if parens {
+        if content.is_empty() || content == "." {
+            // (x) alone may be a variable in brackets; small letters beyond the usual choices are.
+            if letter.is_ascii_lowercase() && !(b'a'..=b'f').contains(&letter) {
+                return None;
+            }
+            return Some(Value::Choice(upper, None));
+        }
+        // (A)(B) is a product; (C) 12 and (C). Paris are choices.
+        if letter.is_ascii_lowercase() || !rest.starts_with([' ', ':', '.']) {
+            return None;
+        }
+        let content = content.trim_start_matches(['.', ':', ' ']);
+        if content.starts_with(['+', '-', '*', '/', '=', '^', '<', '>']) {
+            return None;
+        }
+        return Some(Value::Choice(upper, read_value(content, policy).ok().map(Box::new)));
+    }
+    if rest.is_empty() || rest == "." || rest == ")" || rest == ":" {
+        return Some(Value::Choice(upper, None));
+    }
+    // "C. 12", "C) 12", "C: 12"
+    let mut chars = rest.chars();
+    let mark = chars.next()?;
+    let after = chars.as_str();
+    if matches!(mark, '.' | ')' | ':')
+        && after.starts_with(' ')
+        && !after.trim_start().starts_with(['+', '*', '/', '=', '^', '<', '>'])
+    {
+        return Some(Value::Choice(upper, read_value(after.trim(), policy).ok().map(Box::new)));
+    }
+    None
+}
+
+/// Answers in words with a mathematical meaning.
+fn special(plain: &str) -> Option<Value> {
+    if plain.len() > 80 || !plain.chars().any(char::is_alphabetic) {
+        return None;
+    }
+    let words = normal_words(plain);
+    let words =
+        words.strip_prefix("there are ").or_else(|| words.strip_prefix("there is ")).unwrap_or(&words);
+    let words = words.strip_suffix(" exist").or_else(|| words.strip_suffix(" exists")).unwrap_or(words);
+    Some(match words {
+        "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "none"
+        | "no such number" | "no such numbers" | "no root" | "no roots" | "no real roots"
+        | "no real root" | "no answer" | "no value" | "no values" | "impossible" | "not possible" => {
+            Value::Region(Region::empty())
+        }
+        "undefined" | "does not" | "dne" | "does not exist" | "not defined" | "indeterminate"
+        | "limit does not" | "diverges" => Value::Undefined,
+        "infinity"
+        | "infinite"
+        | "positive infinity"
+        | "plus infinity"
+        | "infinitely many"
+        | "infinitely many solutions" => Value::Infinity(1),
+        "negative infinity" | "minus infinity" => Value::Infinity(-1),
+        "all real numbers" | "all reals" | "real numbers" | "any real number" | "all real" | "r"
+            if words != "r" =>
+        {
+            Value::Region(Region::all())
+        }
+        "all integers" | "integers" | "any integer" => Value::Numbers(Constant::Integers),
+        "true" | "false" | "yes" | "no" => Value::Text(words.to_string()),
+        _ => return None,
+    })
+}
+
+/// `12:00`, `3 pm`, `3:45:10 p.m.`, `15:45`.
+fn time(plain: &str) -> Option<Time> {
+    if plain.len() > 20 {
+        return None;
+    }
+    let lower = plain.to_ascii_lowercase();
+    let t = lower.trim();
+    if matches!(t, "noon" | "12 noon" | "midnight" | "12 midnight") {
+        let noon = t.contains("noon");
+        return Some(Time { seconds: if noon { 43_200 } else { 0 }, marked: true, bare_hour: None });
+    }
+    let (body, half) = ["am", "a.m.", "a.m", "pm", "p.m.", "p.m"]
+        .iter()
+        .find_map(|m| t.strip_suffix(m).map(|b| (b.trim_end(), Some(m.starts_with('p')))))
+        .unwrap_or((t, None));
+    let parts: Vec<&str> = body.split(':').collect();
+    let digits = |s: &str, n: std::ops::RangeInclusive<usize>| {
+        n.contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit())
+    };
+    if !digits(parts[0], 1..=2)
+        || parts.len() > 3
+        || parts[1..].iter().any(|p| !digits(p, 2..=2))
+        || (parts.len() == 1 && half.is_none())
+    {
+        return None;
+    }
+    let n: Vec<u32> = parts.iter().filter_map(|p| p.parse().ok()).collect();
+    let (h, m, s) = (n[0], n.get(1).copied().unwrap_or(0), n.get(2).copied().unwrap_or(0));
+    if m >= 60 || s >= 60 || h > 24 {
+        return None;
+    }
+    let hour = match half {
+        Some(pm) if (1..=12).contains(&h) => h % 12 + if pm { 12 } else { 0 },
+        Some(_) => return None,
+        None => h,
+    };
+    let bare_hour = (parts.len() == 1).then_some(h);
+    Some(Time { seconds: hour * 3600 + m * 60 + s, marked: half.is_some(), bare_hour })
+}
+
+/// `1A3_{16}`, `0x1A3`, `0b101`: numerals with letters.
+fn hex_numeral(plain: &str) -> Option<Node> {
+    let t = plain.trim();
+    for (prefix, base) in [("0x", 16), ("0b", 2), ("0o", 8)] {
+        if let Some(d) = t.strip_prefix(prefix)
+            && !d.is_empty()
+            && d.len() < 64
+            && d.chars().all(|c| c.is_digit(base))
+        {
+            return Some(Node::Base(d.to_ascii_uppercase(), base));
+        }
+    }
+    let (digits, base) = t.split_once('_')?;
+    let base: u32 = base.parse().ok().filter(|b| (11..=36).contains(b))?;
+    let digits = digits.trim().trim_matches(['(', ')']);
+    let valid = !digits.is_empty()
+        && digits.len() < 64
+        && digits.chars().all(|c| (c.is_ascii_digit() || c.is_ascii_uppercase()) && c.is_digit(base))
+        && digits.chars().any(|c| c.is_ascii_uppercase());
+    valid.then(|| Node::Base(digits.to_string(), base))
+}
+
+/// All readings of the plus-minus signs. Independent, unless a minus-plus ties them together.
+fn expand_signs(node: &Node) -> Option<Vec<Node>> {
+    let (mut count, mut tied) = (0usize, false);
+    node.any(&mut |n| {
+        if let Node::PlusMinus(_, minus) = n {
+            count += 1;
+            tied |= *minus;
+        }
+        false
+    });
+    if count == 0 {
+        return None;
+    }
+    let readings: usize = if tied { 2 } else { 1 << count.min(8) };
+    if readings > limits::SIGNS {
+        return None;
+    }
+    fn replace(node: &Node, signs: usize, next: &mut usize, tied: bool) -> Node {
+        if let Node::PlusMinus(x, minus) = node {
+            let bit = if tied { signs & 1 } else { (signs >> *next) & 1 };
+            *next += 1;
+            let x = replace(x, signs, next, tied);
+            return if (bit == 1) != *minus { Node::Neg(Box::new(x)) } else { x };
+        }
+        node.map_children(&mut |c| replace(c, signs, next, tied))
+    }
+    Some((0..readings).map(|signs| replace(node, signs, &mut 0, tied)).collect())
+}
+
+fn scalar(node: &Node, policy: &Policy) -> Value {
+    let node = match node {
+        Node::Percent(x) if policy.percent == Percent::Ignore => (**x).clone(),
+        n => n.clone(),
+    };
+    Value::Scalar(Box::new(Scalar::new(node)))
+}
+
+fn infinity(node: &Node) -> Option<i8> {
+    match node {
+        Node::Const(Constant::Infinity) => Some(1),
+        Node::Neg(x) => infinity(x).map(|s| -s),
+        Node::PlusMinus(x, _) => infinity(x).map(|_| 0),
+        _ => None,
+    }
+}
+
+fn err<T>(expected: &'static str) -> Result<T, SyntaxError> {
+    Err(SyntaxError::Expected { expected, at: 0 })
+}
+
+/// Gives a syntax tree its meaning.
+pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, SyntaxError> {
+    if depth > limits::DEPTH {
+        return Err(SyntaxError::Limit { what: "nesting", limit: limits::DEPTH as usize });
+    }
+    if let Some(sign) = infinity(node) {
+        return Ok(Value::Infinity(sign));
+    }
+    let each = |v: &[Node]| v.iter().map(|n| convert(n, policy, depth + 1)).collect::<Result<Vec<_>, _>>();
+    match node {
+        Node::Const(Constant::Empty) => Ok(Value::Region(Region::empty())),
+        Node::Const(Constant::Reals) => Ok(Value::Region(Region::all())),
+        Node::Const(
+            c @ (Constant::Integers | Constant::Naturals | Constant::Rationals | Constant::Complexes),
+        ) => Ok(Value::Numbers(*c)),
+        Node::List(items) | Node::Or(items) => list(items, matches!(node, Node::Or(_)), policy, depth),
+        Node::Noted(x, _) => convert(x, policy, depth + 1),
+        Node::Quantity(x, unit, soft) if !is_plain_scalar(x) => match &**x {
+            // units on a whole collection: (3, 4) cm
+            Node::Group { open, close, items } => {
+                let items =
+                    items.iter().map(|i| Node::Quantity(Box::new(i.clone()), unit.clone(), *soft)).collect();
+                convert(&Node::Group { open: *open, close: *close, items }, policy, depth + 1)
+            }
+            Node::PlusMinus(..) => {
+                let parts = expand_signs(node).unwrap_or_default();
+                Ok(Value::List(each(&parts)?))
+            }
+            _ => Ok(scalar(node, policy)),
+        },
+        Node::Group { open: Delim::Brace, items, .. } => {
+            if items.iter().any(|n| matches!(n, Node::Dots)) {
+                return sequence(items, policy, depth);
+            }
+            let mut out = Vec::new();
+            for item in items {
+                match expand_signs(item) {
+                    Some(parts) => out.extend(each(&parts)?),
+                    None => out.push(convert(item, policy, depth + 1)?),
+                }
+            }
+            Ok(Value::Set(out))
+        }
+        Node::Group { open, close, items } => {
+            if items.is_empty() {
+                return if *open == Delim::Bracket {
+                    Ok(Value::Region(Region::empty()))
+                } else {
+                    err("items in the brackets")
+                };
+            }
+            if items.iter().any(|n| matches!(n, Node::Dots)) {
+                return sequence(items, policy, depth);
+            }
+            if let Some(parts) = expand_signs(node) {
+                return Ok(Value::List(each(&parts)?));
+            }
+            let values = each(items)?;
+            if values.len() == 2 && (open != close || values.iter().any(|v| matches!(v, Value::Infinity(_))))
+            {
+                return match interval(*open, *close, &values) {
+                    Some(region) => Ok(Value::Region(region)),
+                    None => err("an interval"),
+                };
+            }
+            if open != close {
+                return err("the matching bracket");
+            }
+            // [[1, 2], [3, 4]]
+            if *open == Delim::Bracket
+                && values.len() > 1
+                && values.iter().all(|v| matches!(v, Value::Tuple { open: Delim::Bracket, .. }))
+            {
+                let rows: Vec<Vec<Value>> = values
+                    .into_iter()
+                    .map(|v| if let Value::Tuple { items, .. } = v { items } else { Vec::new() })
+                    .collect();
+                return Ok(Value::Matrix(rows));
+            }
+            Ok(Value::Tuple { open: *open, close: *close, items: values })
+        }
+        Node::Matrix(rows) => Ok(Value::Matrix(rows.iter().map(|r| each(r)).collect::<Result<_, _>>()?)),
+        Node::Cases(rows) => {
+            let rows = rows
+                .iter()
+                .map(|r| Ok((convert(&r[0], policy, depth + 1)?, convert(&r[1], policy, depth + 1)?)));
+            Ok(Value::Cases(rows.collect::<Result<_, SyntaxError>>()?))
+        }
+        Node::Ratio(v) => {
+            if v.iter().all(is_plain_scalar) {
+                Ok(Value::Ratio(v.iter().cloned().map(Scalar::new).collect()))
+            } else {
+                err("numbers in the ratio")
+            }
+        }
+        Node::Set(op, v) => {
+            let mut parts = each(v)?.into_iter();
+            let Some(first) = parts.next() else { return err("sets") };
+            let Some(mut acc) = to_region(&first) else { return finite_sets(*op, first, parts.collect()) };
+            for p in parts {
+                let Some(r) = to_region(&p) else { return err("a set of numbers") };
+                let Some(combined) = acc.combine(*op, &r) else { return err("comparable bounds") };
+                acc = combined;
+            }
+            Ok(Value::Region(acc))
+        }
+        Node::Builder(p) => builder(p, policy, depth),
+        Node::Rel(terms, ops) => relation(terms, ops, policy, depth),
+        Node::Dots => err("a value"),
+        Node::Add(v) if v.iter().any(is_dots) => match dotted_sum(v) {
+            Some(node) => Ok(scalar(&node, policy)),
+            None => Ok(Value::Sequence(
+                v.iter()
+                    .map(|n| if is_dots(n) { Ok(None) } else { convert(n, policy, depth + 1).map(Some) })
+                    .collect::<Result<_, _>>()?,
+            )),
+        },
+        Node::Mul(v) if v.iter().any(is_dots) => Ok(Value::Sequence(
+            v.iter()
+                .map(|n| if is_dots(n) { Ok(None) } else { convert(n, policy, depth + 1).map(Some) })
+                .collect::<Result<_, _>>()?,
+        )),
+        _ => {
+            if let Some(parts) = expand_signs(node) {
+                return Ok(Value::List(each(&parts)?));
+            }
+            let value = scalar(node, policy);
+            // 1/0 and its like mean nothing.
+            Ok(value)
+        }
+    }
+}
+
+fn is_dots(node: &Node) -> bool {
+    matches!(node, Node::Dots) || matches!(node, Node::Neg(x) if matches!(**x, Node::Dots))
+}
+
+fn is_plain_scalar(node: &Node) -> bool {
+    !matches!(
+        node,
+        Node::Group { .. }
+            | Node::List(_)
+            | Node::Or(_)
+            | Node::Rel(..)
+            | Node::Set(..)
+            | Node::Matrix(_)
+            | Node::Cases(_)
+            | Node::Dots
+            | Node::Builder(_)
+            | Node::PlusMinus(..)
+    )
+}
+
+fn finite_sets(op: SetOp, first: Value, rest: Vec<Value>) -> Result<Value, SyntaxError> {
+    // Unions of finite sets of anything.
+    let (Value::Set(mut items), SetOp::Union) = (first, op) else { return err("a set of numbers") };
+    for v in rest {
+        let Value::Set(more) = v else { return err("a set") };
+        items.extend(more);
+    }
+    Ok(Value::Set(items))
+}
+
+/// An interval from two bracketed values.
+pub fn interval(open: Delim, close: Delim, items: &[Value]) -> Option<Region> {
+    let [a, b] = items else { return None };
+    let closed = |d| match d {
+        Delim::Bracket => Some(true),
+        Delim::Paren => Some(false),
+        _ => None,
+    };
+    let (low_closed, high_closed) = (closed(open)?, closed(close)?);
+    let low = match a {
+        Value::Infinity(s) if *s < 0 => None,
+        Value::Scalar(s) => Some(((**s).clone(), low_closed)),
+        _ => return None,
+    };
+    let high = match b {
+        Value::Infinity(s) if *s > 0 => None,
+        Value::Scalar(s) => Some(((**s).clone(), high_closed)),
+        _ => return None,
+    };
+    // An interval whose ends stand in the wrong order is none.
+    if let (Some((x, _)), Some((y, _))) = (&low, &high)
+        && x.order(y) == Some(std::cmp::Ordering::Greater)
+    {
+        return None;
+    }
+    Some(Region::interval(Interval { low, high }))
+}
+
+/// A value as a set of real numbers, if it is one.
+pub fn to_region(value: &Value) -> Option<Region> {
+    match value {
+        Value::Region(r) => Some(r.clone()),
+        Value::Tuple { open, close, items } => interval(*open, *close, items),
+        Value::Set(items) => {
+            let mut acc = Region::empty();
+            for item in items.iter().take(64) {
+                let Value::Scalar(s) = item else { return None };
+                acc = acc.combine(SetOp::Union, &Region::point((**s).clone()))?;
+            }
+            (items.len() <= 64).then_some(acc)
+        }
+        Value::List(items)
+            if items.len() > 1
+                && items.iter().all(|i| matches!(i, Value::Tuple { .. } | Value::Region(_))) =>
+        {
+            let mut acc = Region::empty();
+            for item in items.iter().take(16) {
+                acc = acc.combine(SetOp::Union, &to_region(item)?)?;
+            }
+            Some(acc)
+        }
+        Value::Builder(..) => None,
+        _ => None,
+    }
+}
+
+fn sequence(items: &[Node], policy: &Policy, depth: u32) -> Result<Value, SyntaxError> {
+    let items =
+        items.iter().map(|n| if is_dots(n) { Ok(None) } else { convert(n, policy, depth + 1).map(Some) });
+    Ok(Value::Sequence(items.collect::<Result<_, _>>()?))
+}
+
+fn is_integer_condition(node: &Node) -> bool {
+    matches!(node, Node::Rel(terms, ops)
+        if ops.first() == Some(&Relation::In)
+            && matches!(terms.last(), Some(Node::Const(Constant::Integers | Constant::Naturals | Constant::Reals))))
+}
+
+fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Result<Value, SyntaxError> {
+    if items.iter().any(is_dots) {
+        return sequence(items, policy, depth);
+    }
+    let kept: Vec<&Node> = items.iter().filter(|n| !is_integer_condition(n)).collect();
+    let kept: Vec<&Node> = if kept.is_empty() { items.iter().collect() } else { kept };
+    let mut values = Vec::new();
+    for node in &kept {
+        match expand_signs(node) {
+            Some(parts) => {
+                for p in &parts {
+                    values.push(convert(p, policy, depth + 1)?);
+                }
+            }
+            None => values.push(convert(node, policy, depth + 1)?),
+        }
+    }
+    if values.len() == 1 {
+        return Ok(values.remove(0));
+    }
+    // Inequalities joined by commas, "and", "or".
+    let inequality =
+        |n: &Node| matches!(n, Node::Rel(_, ops) if ops.iter().any(|o| o.is_order() || *o == Relation::Ne));
+    if kept.iter().any(|n| inequality(n))
+        && values.iter().all(|v| matches!(v, Value::Region(_) | Value::Assign { .. }))
+    {
+        let regions: Option<Vec<Region>> = values
+            .iter()
+            .map(|v| match v {
+                Value::Assign { value, .. } => match &**value {
+                    Value::Scalar(s) => Some(Region::point((**s).clone())),
+                    other => to_region(other),
+                },
+                other => to_region(other),
+            })
+            .collect();
+        // Bounds on different variables are no set of numbers.
+        let names: Vec<String> = kept.iter().flat_map(|n| relation_names(n)).collect();
+        let one_name = names.iter().all(|n| *n == names[0]);
+        if let Some(regions) = regions.filter(|_| one_name) {
+            let fold = |op| {
+                let mut all = regions.iter().cloned();
+                let first = all.next()?;
+                all.try_fold(first, |acc: Region, r| acc.combine(op, &r))
+            };
+            let both = if or { None } else { fold(SetOp::Intersection).filter(|r| !r.is_empty()) };
+            if let Some(region) = both.or_else(|| fold(SetOp::Union)) {
+                return Ok(Value::Region(region));
+            }
+        }
+    }
+    // Assignments: a system, or the values of one name.
+    let names: Vec<Option<&String>> =
+        values.iter().map(|v| if let Value::Assign { name, .. } = v { Some(name) } else { None }).collect();
+    if values.len() > 1 && names.iter().all(Option::is_some) {
+        let mut distinct: Vec<&String> = names.iter().flatten().copied().collect();
+        distinct.sort();
+        distinct.dedup();
+        if distinct.len() == values.len() {
+            return Ok(Value::System(
+                values
+                    .into_iter()
+                    .filter_map(|v| {
+                        if let Value::Assign { name, value, .. } = v { Some((name, *value)) } else { None }
+                    })
+                    .collect(),
+            ));
+        }
+    }
+    // x = 1, 2: the name stands for all. x = 1, x = 2 as well.
+    let any_name = names.iter().any(Option::is_some);
+    if any_name && names.first().is_some_and(Option::is_some) {
+        let first = names[0];
+        if names.iter().all(|n| n.is_none() || *n == first) {
+            let values = values
+                .into_iter()
+                .flat_map(|v| match v {
+                    Value::Assign { value, .. } => match *value {
+                        Value::List(items) => items,
+                        one => vec![one],
+                    },
+                    other => vec![other],
+                })
+                .collect();
+            return Ok(Value::List(values));
+        }
+    }
+    Ok(Value::List(values))
+}
+
+fn relation_names(node: &Node) -> Vec<String> {
+    match node {
+        Node::Rel(terms, _) => {
+            let mut names: Vec<String> = terms
+                .iter()
+                .filter_map(|t| if let Node::Var(v) = t { Some(v.clone()) } else { None })
+                .collect();
+            names.truncate(1);
+            names
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The name on the left of an equation, if the left side only names what is equal: `x`, `f(x)`, `AB`, `\angle ABC`.
+fn label(node: &Node) -> Option<String> {
+    match node {
+        Node::Var(v) => Some(v.clone()),
+        Node::Mul(parts) => {
+            // f^{-1}(x)
+            if let [Node::Pow(p), Node::Var(_)] = &parts[..]
+                && matches!(&**p, (Node::Var(f), Node::Neg(_)) if matches!(f.as_str(), "f" | "g" | "h"))
+            {
+                return Some("inverse()".into());
+            }
+            let [Node::Var(head), rest @ ..] = &parts[..] else { return None };
+            if matches!(head.as_str(), "angle" | "triangle" | "measuredangle" | "Delta" | "overarc") {
+                return Some(head.clone());
+            }
+            let capital = |n: &Node| matches!(n, Node::Var(v) if v.len() <= 3 && v.starts_with(|c: char| c.is_ascii_uppercase()));
+            // f(x), f(x, y)
+            let argument = |n: &Node| {
+                matches!(n, Node::Var(_) | Node::Num(_))
+                    || matches!(n, Node::Group { open: Delim::Paren, items, .. } if items.iter().all(|i| matches!(i, Node::Var(_) | Node::Num(_))))
+            };
+            let function = head.trim_end_matches('\'');
+            let function = function.split('_').next().unwrap_or(function);
+            if let [x] = rest
+                && argument(x)
+                && matches!(
+                    function,
+                    "f" | "g"
+                        | "h"
+                        | "p"
+                        | "q"
+                        | "F"
+                        | "G"
+                        | "H"
+                        | "P"
+                        | "Q"
+                        | "R"
+                        | "S"
+                        | "T"
+                        | "V"
+                        | "A"
+                        | "N"
+                        | "u"
+                        | "v"
+                        | "y"
+                        | "r"
+                        | "s"
+                        | "phi"
+                        | "psi"
+                        | "a"
+                        | "b"
+                        | "M"
+                        | "L"
+                        | "C"
+                        | "D"
+                )
+                && !(matches!(x, Node::Num(_))
+                    && function.starts_with(|c: char| !matches!(c, 'f' | 'g' | 'h' | 'F' | 'G' | 'P' | 'p')))
+            {
+                return Some(format!("{head}()"));
+            }
+            (capital(&parts[0]) && rest.len() <= 3 && rest.iter().all(capital)).then(|| {
+                parts
+                    .iter()
+                    .filter_map(|n| if let Node::Var(v) = n { Some(v.as_str()) } else { None })
+                    .collect()
+            })
+        }
+        Node::Call(Func::Abs, v) => match &v[0] {
+            Node::Mul(_) => label(&v[0]),
+            _ => None,
+        },
+        // f^{-1}(x), and a name of more words
+        Node::Noted(x, _) => label(x),
+        _ => None,
+    }
+}
+
+fn constant_part(node: &Node) -> bool {
+    node.variables().is_empty()
+}
+
+fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Result<Value, SyntaxError> {
+    // An approximation after an exact value says nothing new.
+    if let Some(k) = ops.iter().position(|o| *o == Relation::Approx) {
+        if k > 0 {
+            return relation(&terms[..=k], &ops[..k], policy, depth);
+        }
+        if label(&terms[0]).is_none() && constant_part(&terms[0]) {
+            return convert(&terms[0], policy, depth + 1);
+        }
+        let mut equal = ops.to_vec();
+        equal[0] = Relation::Eq;
+        return relation(terms, &equal, policy, depth);
+    }
+    if ops.is_empty() {
+        return convert(&terms[0], policy, depth + 1);
+    }
+    if let ([name, set], [Relation::In]) = (terms, ops) {
+        let _ = name;
+        return convert(set, policy, depth + 1);
+    }
+    if let ([_, set], [Relation::NotIn]) = (terms, ops) {
+        let set = convert(set, policy, depth + 1)?;
+        return match to_region(&set).and_then(|r| Region::all().combine(SetOp::Difference, &r)) {
+            Some(r) => Ok(Value::Region(r)),
+            None => err("a set of numbers"),
+        };
+    }
+    if let ([Node::Var(name), Node::Call(Func::Mod, v)], [Relation::Congruent | Relation::Eq]) = (terms, ops)
+    {
+        return Ok(Value::Congruence {
+            name: name.clone(),
+            residue: Box::new(Scalar::new(v[0].clone())),
+            modulus: Box::new(Scalar::new(v[1].clone())),
+        });
+    }
+    if ops.iter().all(|o| *o == Relation::Eq) {
+        let (first, last) = (&terms[0], &terms[terms.len() - 1]);
+        let difference = || {
+            let ok = is_plain_scalar(first) && is_plain_scalar(last);
+            ok.then(|| Box::new(Scalar::new(first.clone()).minus(&Scalar::new(last.clone()))))
+                .filter(|s| s.is_evaluable())
+        };
+        if let Some(name) = label(first) {
+            let value = convert(last, policy, depth + 1)?;
+            // x = y = 3 names twice; the value is the last.
+            return Ok(Value::Assign { name, value: Box::new(value), difference: difference() });
+        }
+        // 5 = x
+        if let (Node::Var(name), true) = (last, constant_part(first)) {
+            let value = convert(first, policy, depth + 1)?;
+            return Ok(Value::Assign {
+                name: name.clone(),
+                value: Box::new(value),
+                difference: difference(),
+            });
+        }
+        if terms.iter().all(constant_part) {
+            // 3 + 2 = 5
+            return convert(last, policy, depth + 1);
+        }
+        // (x, y) = (1, 2)
+        if let (Node::Group { items, .. }, Node::Group { .. }) = (first, last)
+            && items.iter().all(|i| matches!(i, Node::Var(_)))
+        {
+            return convert(last, policy, depth + 1);
+        }
+        if let Node::Group { open: Delim::Paren, items, .. } = first
+            && items.iter().all(|i| matches!(i, Node::Var(_)))
+        {
+            return convert(last, policy, depth + 1);
+        }
+        if let Some(parts) = expand_signs(&Node::Rel(terms.to_vec(), ops.to_vec())) {
+            let values =
+                parts.iter().map(|p| convert(p, policy, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(Value::List(values));
+        }
+        if terms.len() > 2 && difference().is_some() {
+            // 2x = x + 3 = 6 as a chain of steps: only the ends count
+            if let Some(d) = difference() {
+                return Ok(Value::Equation(d));
+            }
+        }
+        return match difference() {
+            Some(d) => Ok(Value::Equation(d)),
+            None => err("an equation between expressions"),
+        };
+    }
+    // Chains of order.
+    if ops.iter().all(|o| o.is_order() || matches!(o, Relation::Ne | Relation::Eq)) {
+        let open: Vec<usize> = (0..terms.len())
+            .filter(|k| !constant_part(&terms[*k]) && infinity(&terms[*k]).is_none())
+            .collect();
+        if let [k] = open[..]
+            && let Some(region) = solve_chain(terms, ops, k)
+        {
+            return Ok(Value::Region(region));
+        }
+        if let Some(region) = solve_absolute(terms, ops) {
+            return Ok(Value::Region(region));
+        }
+        if let ([a, b], [op]) = (terms, ops) {
+            // One side is a name, the other has variables of its own: x > a.
+            if let Node::Var(_) = a
+                && is_plain_scalar(b)
+                && op.is_order()
+                && let Some(region) = Region::relation(*op, Scalar::new(b.clone()))
+                && !b.variables().iter().any(|v| matches!(a, Node::Var(x) if x == v))
+                && matches!(region, Region::Symbolic(_))
+                && b.variables().len() == 1
+                && matches!(a, Node::Var(x) if x.len() == 1 || x == "?")
+                && a_is_unknown(a, b)
+            {
+                return Ok(Value::Region(region));
+            }
+            if !is_plain_scalar(a) || !is_plain_scalar(b) {
+                return err("an inequality between expressions");
+            }
+            let (a, b) = (Scalar::new(a.clone()), Scalar::new(b.clone()));
+            let (difference, strict) = match op {
+                Relation::Gt => (a.minus(&b), true),
+                Relation::Ge => (a.minus(&b), false),
+                Relation::Lt => (b.minus(&a), true),
+                Relation::Le => (b.minus(&a), false),
+                _ => return err("an inequality"),
+            };
+            return Ok(Value::Inequality { difference: Box::new(difference), strict });
+        }
+        // a < x < b with letters.
+        if let ([a, Node::Var(_), b], [l, r]) = (terms, ops)
+            && l.is_order()
+            && r.is_order()
+            && is_plain_scalar(a)
+            && is_plain_scalar(b)
+        {
+            let (low, high, lo, ro) = if matches!(l, Relation::Lt | Relation::Le) {
+                (a, b, *l, *r)
+            } else {
+                (b, a, r.flip(), l.flip())
+            };
+            let low = Some((Scalar::new(low.clone()), lo == Relation::Le));
+            let high = Some((Scalar::new(high.clone()), ro == Relation::Le));
+            return Ok(Value::Region(Region::Symbolic(vec![Interval { low, high }])));
+        }
+    }
+    err("a relation that can be compared")
+}
+
+/// Whether `x > a` reads as a bound on x rather than a relation of two variables.
+fn a_is_unknown(a: &Node, b: &Node) -> bool {
+    let Node::Var(x) = a else { return false };
+    matches!(x.as_str(), "x" | "y" | "z" | "t" | "?")
+        && !b.variables().iter().any(|v| matches!(v.as_str(), "x" | "y" | "z"))
+}
+
+/// Solves a chain of relations for the one term with variables, if that is linear in a single variable.
+fn solve_chain(terms: &[Node], ops: &[Relation], k: usize) -> Option<Region> {
+    let term = &terms[k];
+    let names = term.variables();
+    let [name] = &names[..] else { return None };
+    let mut region = Region::all();
+    // term = slope × x + offset
+    let (slope, offset) = linear(term, name)?;
+    for (j, other) in terms.iter().enumerate() {
+        if j == k {
+            continue;
+        }
+        // The relation between the term and this bound: all signs in between point one way.
+        let (from, to) = if j < k { (j, k) } else { (k, j) };
+        let between = &ops[from..to];
+        let mut op = between[0];
+        for o in &between[1..] {
+            op = match (op, *o) {
+                (a, Relation::Eq) => a,
+                (Relation::Eq, b) => b,
+                (Relation::Lt, Relation::Lt | Relation::Le) | (Relation::Le, Relation::Lt) => Relation::Lt,
+                (Relation::Le, Relation::Le) => Relation::Le,
+                (Relation::Gt, Relation::Gt | Relation::Ge) | (Relation::Ge, Relation::Gt) => Relation::Gt,
+                (Relation::Ge, Relation::Ge) => Relation::Ge,
+                _ => return None,
+            };
+        }
+        if j < k {
+            op = op.flip();
+        }
+        if let Some(sign) = infinity(other) {
+            // x < ∞
+            match (sign > 0, op) {
+                (true, Relation::Lt | Relation::Le) | (false, Relation::Gt | Relation::Ge) => continue,
+                _ => return None,
+            }
+        }
+        let plain = matches!(term, Node::Var(_));
+        let bound = if plain {
+            Scalar::new(other.clone())
+        } else {
+            let moved = Node::Add(vec![
+                other.clone(),
+                Node::Neg(Box::new(Node::Num(Number::rational(offset.clone())))),
+            ]);
+            Scalar::new(Node::Div(Box::new((moved, Node::Num(Number::rational(slope.clone()))))))
+        };
+        if slope.is_negative() {
+            op = op.flip();
+        }
+        region = region.combine(SetOp::Intersection, &Region::relation(op, bound)?)?;
+    }
+    Some(region)
+}
+
+/// Solves `|ax + b| < c` and its like.
+fn solve_absolute(terms: &[Node], ops: &[Relation]) -> Option<Region> {
+    let ([a, b], [op]) = (terms, ops) else { return None };
+    let (inner, bound, op) = match (a, b) {
+        (Node::Call(Func::Abs, v), c) if constant_part(c) => (&v[0], c, *op),
+        (c, Node::Call(Func::Abs, v)) if constant_part(c) => (&v[0], c, op.flip()),
+        _ => return None,
+    };
+    // A negative bound leaves nothing or everything; that is a trap, not an answer.
+    if Scalar::new(bound.clone()).order(&Scalar::int(0)) != Some(std::cmp::Ordering::Greater) {
+        return None;
+    }
+    let minus = Node::Neg(Box::new(bound.clone()));
+    let chain = |op: Relation, to: &Node| {
+        let terms = [inner.clone(), to.clone()];
+        solve_chain(&terms, &[op], 0)
+    };
+    let (upper, lower) = (chain(op, bound)?, chain(op.flip(), &minus)?);
+    let set = match op {
+        Relation::Lt | Relation::Le => SetOp::Intersection,
+        Relation::Gt | Relation::Ge => SetOp::Union,
+        _ => return None,
+    };
+    upper.combine(set, &lower)
+}
+
+/// Slope and offset of a term that is linear in a variable with rational coefficients.
+fn linear(term: &Node, name: &str) -> Option<(num_rational::BigRational, num_rational::BigRational)> {
+    if let Node::Var(v) = term {
+        return (v == name).then(|| (num_rational::BigRational::one(), num_rational::BigRational::zero()));
+    }
+    use crate::numeric::{exact::Exact, program::LogReading, program::Program};
+    let program = Program::compile(term, LogReading::Natural).ok()?;
+    let at = |x: i64| {
+        program.run(&mut Exact::default(), &[num_rational::BigRational::from_integer(x.into())]).ok()
+    };
+    let (f0, f1, f2, f7) = (at(0)?, at(1)?, at(2)?, at(-7)?);
+    let slope = &f1 - &f0;
+    let seven = num_rational::BigRational::from_integer(7.into());
+    let linear = f2 - &f1 == slope && f0.clone() - f7 == &slope * seven;
+    // Absolute values and roots are linear on rays only; the sampled points see both sides.
+    (linear && !slope.is_zero() && !term.any(&mut |n| matches!(n, Node::Call(..) | Node::Big(..))))
+        .then_some((slope, f0))
+}
+
+fn builder(p: &(Node, Node), policy: &Policy, depth: u32) -> Result<Value, SyntaxError> {
+    let (head, condition) = p;
+    // {x | x > 2}, {x ∈ R | x ≠ 0}
+    let conditions: Vec<&Node> = match condition {
+        Node::List(v) => v.iter().filter(|n| !matches!(n, Node::Rel(t, o) if o.first() == Some(&Relation::In) && matches!(t.last(), Some(Node::Const(Constant::Reals))))).collect(),
+        other => vec![other],
+    };
+    let simple_head = matches!(head, Node::Var(_))
+        || matches!(head, Node::Rel(t, o) if o[..] == [Relation::In] && matches!(t[..], [Node::Var(_), Node::Const(Constant::Reals)]));
+    if simple_head {
+        let node = match conditions.len() {
+            1 => conditions[0].clone(),
+            _ => Node::List(conditions.into_iter().cloned().collect()),
+        };
+        let value = convert(&node, policy, depth + 1)?;
+        return Ok(match value {
+            Value::Assign { value, .. } => match *value {
+                Value::Scalar(s) => Value::Set(vec![Value::Scalar(s)]),
+                other => other,
+            },
+            other => other,
+        });
+    }
+    let value = convert(head, policy, depth + 1)?;
+    let condition = convert(condition, policy, depth + 1).unwrap_or(Value::Undefined);
+    Ok(Value::Builder(Box::new(value), Box::new(condition)))
+}
+
+/// `1 + 2 + ... + n` as a sum: the last term with a variable (or an arithmetic or geometric rule) gives the others.
+fn dotted_sum(v: &[Node]) -> Option<Node> {
+    let at = v.iter().position(is_dots)?;
+    let (prefix, suffix) = (&v[..at], &v[at + 1..]);
+    let last = suffix.last()?;
+    if prefix.len() < 2 || suffix.iter().any(is_dots) {
+        return None;
+    }
+    let names = last.variables();
+    let same = |a: &Node, b: &Node| {
+        Scalar::new(a.clone())
+            .compare(
+                &Scalar::new(b.clone()),
+                crate::scalar::Rounding { significant: u32::MAX, relative: 0.0 },
+            )
+            .equal
+    };
+    let substitute = |x: &Node, name: &str, by: &Node| -> Node {
+        fn go(x: &Node, name: &str, by: &Node) -> Node {
+            if matches!(x, Node::Var(v) if v == name) {
+                by.clone()
+            } else {
+                x.map_children(&mut |c| go(c, name, by))
+            }
+        }
+        go(x, name, by)
+    };
+    for name in names.iter().take(3) {
+        for offset in [1i64, 0, 2, 3] {
+            let fits = prefix
+                .iter()
+                .enumerate()
+                .all(|(i, term)| same(term, &substitute(last, name, &Node::int(offset + i as i64))));
+            if fits {
+                let body = substitute(last, name, &Node::Var("dotted k".into()));
+                return Some(Node::Big(
+                    crate::syntax::Big::Sum,
+                    Box::new(crate::syntax::BigParts {
+                        var: "dotted k".into(),
+                        from: Node::int(offset),
+                        to: Node::Var(name.clone()),
+                        body,
+                    }),
+                ));
+            }
+        }
+    }
+    if !names.is_empty() {
+        return None;
+    }
+    // Numbers: an arithmetic or geometric rule shown by at least two steps or by the last term.
+    let value = |n: &Node| Scalar::new(n.clone()).exact;
+    let terms: Vec<_> = prefix.iter().map(value).collect::<Option<_>>()?;
+    let end = value(last)?;
+    let step = &terms[1] - &terms[0];
+    let arithmetic = terms.windows(2).all(|w| &w[1] - &w[0] == step) && !step.is_zero();
+    if arithmetic && (terms.len() >= 3 || suffix.len() <= 2) {
+        let count = (&end - &terms[0]) / &step + num_rational::BigRational::one();
+        let two = num_rational::BigRational::from_integer(2.into());
+        if count.is_integer() && count > two {
+            return Some(Node::Num(Number::rational(count * (&terms[0] + &end) / two)));
+        }
+        return None;
+    }
+    if terms.len() >= 3 && !terms[0].is_zero() {
+        let ratio = &terms[1] / &terms[0];
+        let geometric = terms.windows(2).all(|w| w[1] == &w[0] * &ratio);
+        let mut k = terms.len();
+        let mut x = terms[terms.len() - 1].clone();
+        let mut sum: num_rational::BigRational = terms.iter().sum();
+        while geometric && k < 500 {
+            x *= &ratio;
+            sum += &x;
+            k += 1;
+            if x == end {
+                return Some(Node::Num(Number::rational(sum)));
+            }
+        }
+    }
+    None
+}
+
+/// Whether a text is a number in words.
+pub fn is_number_words(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let list: Vec<&str> = lower.split([' ', '-']).filter(|w| !w.is_empty()).collect();
+    words::number(&list).is_some_and(|(_, n)| n == list.len())
+}

@@ -1,0 +1,220 @@
+//! From a question set to verified, diverse solutions.
+//!
+//! Read top to bottom: settings, questions and plan, candidates, selection, output, report.
+#![forbid(unsafe_code)]
+
+mod candidates;
+mod judging;
+mod questions;
+mod report;
+mod settings;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use polya_prompts::journal::{Index, Record, merge_journals};
+use polya_prompts::{
+    Cost, Family, Graded, Plan, Render, Selected, grade, select, training_example, variants,
+};
+
+use crate::report::Report;
+use crate::settings::{Args, Resolved};
+
+fn main() -> ExitCode {
+    match Args::parse().resolve().and_then(|settings| run(&settings)) {
+        Ok(complete) => ExitCode::from(u8::from(!complete)),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs everything; `false` when some requests failed, so that another run is needed.
+fn run(settings: &Resolved) -> Result<bool> {
+    // Questions, approaches and the plan: everything is checked before the first request.
+    let family = settings.family()?;
+    let questions = questions::read(&settings.input)?;
+    let approaches = settings.approaches(&family)?;
+    let ids: Vec<Option<&str>> = approaches.iter().map(Option::as_deref).collect();
+    let plan = Plan::new(&family, questions, &ids, settings.plan.clone())?;
+    let render = settings.render();
+    let run_dir = settings.run_dir();
+    std::fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
+    let resolved = toml::to_string_pretty(&settings.as_written()).context("writing the settings")?;
+    polya_prompts::journal::write_whole(&run_dir.join("config.toml"), &resolved)?;
+
+    // Candidates, into the journal of the run folder.
+    let journal = run_dir.join("candidates.jsonl");
+    let mut costs = Vec::new();
+    let mut journals = vec![journal.clone()];
+    if settings.merge.is_empty() {
+        let cost = candidates::generate(settings, &family, &plan, &render, &journal)?;
+        let Some(cost) = cost else { return Ok(true) };
+        costs.push(cost);
+    } else {
+        let merged = merge_journals(&settings.merge, &journal)?;
+        eprintln!("merged {merged} requests of {} journals", settings.merge.len());
+    }
+
+    // Selection, a chunk of questions at a time, so that nothing large is held.
+    let mut selection = Selection::new(settings, &family, &plan, &render, &run_dir)?;
+    let solved = selection.take(&plan, &journals)?;
+    if settings.rationalise {
+        // STaR: questions without a correct sample are asked again with the answer as a hint.
+        let second = plan.rationalise(&family, &solved)?;
+        if !second.cells().is_empty() {
+            let hinted = run_dir.join("rationalised.jsonl");
+            if let Some(cost) = candidates::generate(settings, &family, &second, &render, &hinted)? {
+                costs.push(cost);
+                selection.take(&second, std::slice::from_ref(&hinted))?;
+                journals.push(hinted);
+            }
+        }
+    }
+    let report = selection.finish(costs)?;
+
+    report.write(&run_dir.join("statistics.json"))?;
+    print!("{report}");
+    let failures: usize = report.costs.iter().map(|c| c.failures).sum();
+    if failures > 0 {
+        eprintln!(
+            "{failures} requests failed; the first: {:?}",
+            report.costs.iter().flat_map(|c| &c.failed).next()
+        );
+        eprintln!("hint: run the same command again; only what is missing is asked.");
+    }
+    Ok(failures == 0)
+}
+
+/// Questions graded, judged and selected at once.
+const CHUNK: usize = 64;
+
+/// Selects, and writes the three outputs under temporary names until everything is there.
+struct Selection<'a> {
+    settings: &'a Resolved,
+    family: &'a Family,
+    render: Render<'a>,
+    judge: judging::Cached<'a>,
+    variants: Output,
+    training: Output,
+    report: Report,
+}
+
+impl<'a> Selection<'a> {
+    fn new(
+        settings: &'a Resolved,
+        family: &'a Family,
+        plan: &Plan,
+        render: &Render<'a>,
+        run_dir: &Path,
+    ) -> Result<Self> {
+        let judge = judging::Cached::open(settings, family, render, &run_dir.join("adherence.jsonl"))?;
+        Ok(Self {
+            settings,
+            family,
+            render: render.clone(),
+            judge,
+            variants: Output::create(&settings.output)?,
+            training: Output::create(&settings.training_output())?,
+            report: Report::new(plan.questions().len(), settings.seed()),
+        })
+    }
+
+    /// Selects from the candidates of a plan; returns the questions that have a solution.
+    fn take(&mut self, plan: &Plan, journals: &[PathBuf]) -> Result<BTreeSet<String>> {
+        let indices: Vec<Index> = journals.iter().map(Index::new).collect::<polya_prompts::Result<_>>()?;
+        let mut solved = BTreeSet::new();
+        let asked: BTreeSet<usize> = plan.cells().iter().map(|c| c.question).collect();
+        let asked: Vec<usize> = asked.into_iter().collect();
+        for chunk in asked.chunks(CHUNK) {
+            let mut attempts = Vec::new();
+            for &q in chunk {
+                for index in &indices {
+                    let records = index.records(&plan.questions()[q].id)?;
+                    attempts.extend(records.into_iter().flat_map(Record::into_attempts));
+                }
+            }
+            let questions: Vec<_> = chunk.iter().map(|&q| plan.questions()[q].clone()).collect();
+            let keep = self.settings.selection.keep;
+            let graded =
+                grade(self.family, &questions, attempts, self.settings.check(), &mut self.judge, keep)?;
+            let selected = select(&graded, &self.settings.selection)?;
+            for &i in &selected.kept {
+                solved.insert(graded[i].question.clone());
+            }
+            self.write(&questions, &graded, &selected)?;
+        }
+        Ok(solved)
+    }
+
+    fn write(
+        &mut self,
+        questions: &[polya_prompts::Question],
+        graded: &[Graded],
+        selected: &Selected,
+    ) -> Result<()> {
+        self.report.add(graded, selected);
+        for variant in variants(questions, graded, selected)? {
+            if self.settings.instances.is_some_and(|most| self.report.solutions() >= most) {
+                break;
+            }
+            self.report.solution(self.family, &variant);
+            self.training.line(&training_example(self.family, &variant, &self.render)?)?;
+            self.variants.line(&variant)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self, costs: Vec<Cost>) -> Result<Report> {
+        let Self { variants, training, mut report, judge, .. } = self;
+        if report.solutions() == 0 {
+            eprintln!(
+                "warning: no solution was kept; statistics.json says how many candidates were finished and correct"
+            );
+        }
+        training.finish()?;
+        variants.finish()?;
+        report.costs = costs;
+        report.unjudged = judge.undecided();
+        report.measure();
+        Ok(report)
+    }
+}
+
+/// A JSONL file that appears under its name only when it is whole.
+struct Output {
+    path: PathBuf,
+    temporary: PathBuf,
+    writer: BufWriter<File>,
+}
+
+impl Output {
+    fn create(path: &Path) -> Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".tmp");
+        let temporary = PathBuf::from(name);
+        if path.is_dir() {
+            bail!("{} is a folder", path.display());
+        }
+        let file =
+            File::create(&temporary).with_context(|| format!("cannot write {}", temporary.display()))?;
+        Ok(Self { path: path.to_owned(), temporary, writer: BufWriter::new(file) })
+    }
+
+    fn line(&mut self, value: &impl serde::Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.writer, value)?;
+        self.writer.write_all(b"\n").with_context(|| format!("cannot write {}", self.temporary.display()))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.writer.flush().with_context(|| format!("cannot write {}", self.temporary.display()))?;
+        std::fs::rename(&self.temporary, &self.path)
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}

@@ -1,0 +1,258 @@
+//! Supervised fine-tuning of a Hugging Face folder: configuration, data, model, loop, report.
+#![forbid(unsafe_code)]
+
+mod config;
+mod data;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use burn::module::Module;
+use burn::tensor::Device;
+use clap::Parser;
+use config::{Args, Config};
+use models::{Inputs, LoadOptions, Precision, Pretrained};
+use serde_json::json;
+use sft::{Batch, Example, Row, TokenMetrics, batches, cross_entropy, prepare, show};
+use training::{
+    AdamW, EarlyStop, Environment, Existing, Gradients, Interrupt, NonFinite, Progress, RunFolder, Step,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
+    match run(&Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What a checkpoint holds besides weights and moments. Random streams are keyed by seed and step, so the
+/// step is all there is to know about them and about the place in the data.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct State {
+    guard: NonFinite,
+    stop: Option<EarlyStop>,
+    tokens: f64,
+    last: Option<f64>,
+    stopped: bool,
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    // Configuration, data, model: everything is read and checked before anything is written.
+    let config = args.resolve()?;
+    let device = training::device(&config.device)?;
+    let precision = config.precision()?;
+    let options = LoadOptions { dtype: precision, ..LoadOptions::new(&device.clone().autodiff()) };
+    let mut pretrained = Pretrained::load(&config.model, &options)?;
+    let encoder = data::Encoder::new(&config.model, &pretrained)?;
+    let load = |files: &[std::path::PathBuf]| -> Result<Vec<Example>> {
+        let records = data::read(files, &config)?;
+        let examples = encoder.examples(&records, &config)?;
+        let prepared = prepare(examples, &config.prepare(pretrained.config.vocab_size))
+            .map_err(|error| data::explain(error, &encoder))?;
+        eprintln!(
+            "{} examples ({} cut, {} too long, {} with nothing to learn)",
+            prepared.examples.len(),
+            prepared.truncated,
+            prepared.too_long,
+            prepared.nothing_to_learn.len()
+        );
+        Ok(prepared.examples)
+    };
+    let examples = load(&config.input)?;
+    let held_out = if config.eval.is_empty() { Vec::new() } else { load(&config.eval)? };
+    let steps = plan(&examples, &config)?;
+    let total = steps.len() as u64;
+    let schedule = config.schedule(total);
+    schedule.check()?;
+    config.adamw().check()?;
+
+    let mut run = RunFolder::create(&config.run_dir, Existing::from_flags(args.resume, args.overwrite))?;
+    run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;
+    run.write_json(
+        "environment.json",
+        &Environment::capture("mid-train", env!("CARGO_PKG_VERSION"), &config.device, config.seed),
+    )?;
+    run.keep(config.keep());
+
+    // The last whole checkpoint, if there is one.
+    let mut state = State { guard: NonFinite::new(config.non_finite()), ..State::default() };
+    state.stop = (config.patience > 0).then(|| EarlyStop::new(config.patience, 0.0));
+    let mut optimizer = AdamW::new(config.adamw());
+    let mut begin = 0;
+    if let Some(checkpoint) = run.resume()? {
+        pretrained = Pretrained::load(&checkpoint.path, &options)?;
+        let path = checkpoint.file("optimizer.safetensors");
+        optimizer = AdamW::load(path, config.adamw(), &pretrained.model)?;
+        state = checkpoint.read_json("state.json")?;
+        begin = checkpoint.step;
+        eprintln!("resuming after step {begin} of {total}");
+    } else {
+        show_first(&steps[0][0], &examples, &encoder);
+    }
+
+    let interrupt = Interrupt::install();
+    let pad = pretrained.config.pad.or(pretrained.eos().first().copied()).unwrap_or(0);
+    let mut model = pretrained.model.clone();
+    let mut progress = Progress::new("mid-train", total, begin);
+    let started = Instant::now();
+    for step in begin..total {
+        if state.stopped {
+            break;
+        }
+        // One step: gradients of all micro-batches as sums, divided by their tokens together.
+        let clock = Instant::now();
+        let mut gradients = Gradients::new();
+        let mut metrics = TokenMetrics::default();
+        for rows in &steps[step as usize] {
+            let batch = Batch::from_rows(rows, &examples, pad, &device)?;
+            let loss = cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &config.loss())?;
+            metrics.add(&loss.metrics());
+            gradients.add(loss.sum.backward(), &model);
+        }
+        gradients.scale(1.0 / metrics.count.max(1.0));
+        let norm = gradients.clip_global_norm(config.max_norm);
+        let lr = schedule.at(step);
+        match state.guard.check(step, metrics.loss, norm)? {
+            Step::Take => model = optimizer.step(lr, model, gradients),
+            Step::Skip => {
+                let batch: Vec<&Example> = steps[step as usize]
+                    .iter()
+                    .flatten()
+                    .flatten()
+                    .map(|piece| &examples[piece.example])
+                    .collect();
+                let texts: Vec<String> =
+                    batch.iter().map(|example| show(example, |t| encoder.text(t))).collect();
+                run.write_json(&format!("skipped-step-{step}.json"), &texts)?;
+            }
+        }
+        state.tokens += metrics.count;
+        state.last = Some(metrics.mean_loss());
+
+        // Report.
+        let done = step + 1;
+        let seconds = clock.elapsed().as_secs_f64();
+        let mut line = json!({
+            "loss": metrics.mean_loss(), "perplexity": metrics.perplexity(), "entropy": metrics.mean_entropy(),
+            "gradient_norm": norm, "lr": lr, "tokens": metrics.count, "padding": metrics.padding(),
+        });
+        let last = done == total;
+        if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
+            let found = evaluate(&model, &held_out, pad, &device, &config)?;
+            line["eval_loss"] = json!(found.mean_loss());
+            line["eval_accuracy"] = json!(found.accuracy());
+            run.mark_best(done, found.mean_loss())?;
+            state.stopped = state.stop.as_mut().is_some_and(|stop| stop.update(found.mean_loss()));
+        }
+        run.log(done, &line, &json!({"tokens_per_second": metrics.fed / seconds}))?;
+        progress
+            .update(done, format!("loss {:.4}, {:.0} tokens/s", metrics.mean_loss(), metrics.fed / seconds));
+
+        // Checkpoint: the copies share storage with the model until its next step.
+        let stop = interrupt.is_raised() && !last;
+        if stop || last || state.stopped || done.is_multiple_of(config.checkpoint_every) {
+            let copy = Pretrained { model: model.valid(), ..pretrained.clone() };
+            let moments = optimizer.state();
+            let text = serde_json::to_vec_pretty(&state)?;
+            run.checkpoint_in_background(done, move |dir| -> Result<()> {
+                copy.save(dir)?;
+                moments.save(dir.join("optimizer.safetensors"))?;
+                Ok(training::write_atomic(dir.join("state.json"), &text)?)
+            })?;
+        }
+        if stop {
+            run.wait()?;
+            progress.finish();
+            eprintln!("stopped after step {done} of {total}; go on with --resume");
+            return Ok(ExitCode::from(130));
+        }
+    }
+    progress.finish();
+    run.wait()?;
+
+    let output = config.output();
+    let finished = Pretrained { model: model.valid(), ..pretrained };
+    training::write_folder(&output, |dir| finished.save(dir))?;
+    let results = json!({
+        "steps": total, "examples": examples.len(), "tokens": state.tokens, "loss": state.last,
+        "skipped": state.guard.skipped, "early_stop": state.stopped,
+    });
+    run.write_json("results.json", &results)?;
+    run.write_json("timing.json", &json!({"total_seconds": started.elapsed().as_secs_f64()}))?;
+    println!("{}", output.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The micro-batches of every step, over all epochs.
+fn plan(examples: &[Example], config: &Config) -> Result<Vec<Vec<Vec<Row>>>> {
+    ensure!(config.accumulate > 0, "`accumulate` must be at least 1, found 0");
+    ensure!(config.checkpoint_every > 0, "`checkpoint_every` must be at least 1, found 0");
+    ensure!(config.eval_every > 0, "`eval_every` must be at least 1, found 0");
+    let mut steps = Vec::new();
+    let wanted = config.steps.map(|steps| steps as usize);
+    for epoch in 0.. {
+        if wanted.map_or(epoch >= config.epochs, |wanted| steps.len() >= wanted) {
+            break;
+        }
+        let epoch = batches(examples, &config.batch_plan(), config.seed, epoch)?;
+        steps.extend(epoch.chunks(config.accumulate).map(<[Vec<Row>]>::to_vec));
+    }
+    steps.truncate(wanted.unwrap_or(usize::MAX));
+    ensure!(!steps.is_empty(), "there is nothing to do: `steps` or `epochs` is 0");
+    Ok(steps)
+}
+
+fn inputs(batch: &Batch) -> Inputs {
+    Inputs {
+        tokens: batch.tokens.clone(),
+        positions: batch.positions.clone(),
+        segments: batch.segments.clone(),
+    }
+}
+
+/// Loss and accuracy on held-out examples, in order, without a graph.
+fn evaluate(
+    model: &models::CausalLm,
+    examples: &[Example],
+    pad: u32,
+    device: &Device,
+    config: &Config,
+) -> Result<TokenMetrics> {
+    let model = model.valid();
+    let mut total = TokenMetrics::default();
+    for part in examples.chunks(config.rows) {
+        let batch = Batch::collate(&part.iter().collect::<Vec<_>>(), pad, device)?;
+        let loss = sft::LossConfig { accuracy: true, ..sft::LossConfig::default() };
+        total.add(&cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &loss)?.metrics());
+    }
+    Ok(total)
+}
+
+/// The first batch with its mask: what stands between the brackets is learned.
+fn show_first(rows: &[Row], examples: &[Example], encoder: &data::Encoder) {
+    eprintln!("the first batch; what is learned stands in ⟦ ⟧:");
+    for piece in rows.iter().flatten().take(2) {
+        eprintln!(
+            "  {}",
+            show(&examples[piece.example], |tokens| encoder.text(tokens)).replace('\n', "\n  ")
+        );
+    }
+}
+
+impl Config {
+    fn precision(&self) -> Result<Precision> {
+        match self.dtype.as_str() {
+            "f32" => Ok(Precision::F32),
+            "bf16" => Ok(Precision::Bf16),
+            other => None.with_context(|| format!("`dtype` must be f32 or bf16, found {other}")),
+        }
+    }
+}
