@@ -49,7 +49,7 @@ pub struct AdamWState<const D: usize> {
 /// param  <- param - lr / (1 - beta1^step) first / (sqrt(second) / sqrt(1 - beta2^step) + eps)
 /// ```
 ///
-/// Takes tensors of the inner device (no graph) and returns them updated; the fused body writes in place what nobody else holds.
+/// Takes tensors of the inner device (no graph) and returns them updated.
 ///
 /// # Panics
 /// If shapes differ or `step` is 0.

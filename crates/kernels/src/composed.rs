@@ -1,6 +1,6 @@
 //! The plain bodies: burn's own operations, differentiable, on every backend and data type.
 //!
-//! They are what the fused bodies are checked and measured against. Sums run in `f32` whatever the type of the arguments.
+//! Sums run in `f32` whatever the type of the arguments.
 
 use burn::tensor::{Bool, DType, FloatDType, Int, Tensor, activation};
 

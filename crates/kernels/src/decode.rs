@@ -8,13 +8,12 @@ use crate::composed;
 ///
 /// - `q` `[batch, heads, dim]`: the new token's queries.
 /// - `k`, `v` `[batch, kv_heads, capacity, dim]`: the cache, the new token's own key and value already written.
-/// - `lengths` `[batch]`: how many slots of each row count, at least 1. Later slots are never read by the fused body.
+/// - `lengths` `[batch]`: how many slots of each row count, at least 1. Later slots get weight zero and must hold finite values.
 ///
 /// Returns `[batch, heads, dim]`. For inference: use it on the inner device.
 ///
 /// # Panics
-/// If shapes do not fit or `heads` is not a multiple of `kv_heads`; in the fused body also if a length is below 1 or above
-/// the capacity.
+/// If shapes do not fit or `heads` is not a multiple of `kv_heads`.
 pub fn decode_attention(q: Tensor<3>, k: Tensor<4>, v: Tensor<4>, lengths: Tensor<1, Int>) -> Tensor<3> {
     let [batch, heads, dim] = q.dims();
     let [_, kv_heads, capacity, _] = k.dims();

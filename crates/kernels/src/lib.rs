@@ -1,21 +1,20 @@
-//! Fused tensor operations for decoder language models, as burn backend extensions.
+//! Tensor operations for decoder language models, on every burn backend and data type.
 //!
-//! Every function takes and returns ordinary burn tensors and works on every backend and data type. On the CPU backend
-//! `flex` in `f32` it runs a fused body: one pass over memory, vectorised at run time for the processor at hand
-//! (AVX2 and FMA through [`pulp`], no unsafe code), threaded with `rayon`, with a hand-written backward pass. Everywhere else
-//! (other backends, `f16`, `bf16`) it runs the body of the same name in [`composed`], which is made of burn's own operations.
+//! Every function takes and returns ordinary burn tensors, checks shapes, and runs the body of the same name in [`composed`],
+//! which is made of burn's own operations. [`token_log_probs`] is a backend extension instead: it works through the vocabulary's
+//! logits in chunks and computes them again in a hand-written backward pass, so that they never live whole.
 //!
 //! | function | replaces |
 //! |---|---|
-//! | [`token_log_probs`] | output head, log-softmax, gather, entropy; logits never live whole |
-//! | [`causal_attention`] | scores, mask, softmax, weighted sum; scores never live whole |
+//! | [`token_log_probs`] | output head, log-softmax, gather, entropy |
+//! | [`causal_attention`] | scores, mask, softmax, weighted sum |
 //! | [`decode_attention`] | one step of attention against a key-value cache with a length per row |
 //! | [`rms_norm`], [`rotary`], [`swiglu`] | three to eight element-wise operations each |
 //! | [`log_softmax`] | the last step before sampling |
 //! | [`adamw_step`] | ten element-wise operations per parameter |
 //!
-//! Results are bit-identical whatever the number of threads: work is cut into pieces that depend on shapes alone, and
-//! sums over pieces are taken in order.
+//! There are no bodies written for one backend yet: the functions are the place where they can be added without a
+//! change for callers.
 #![forbid(unsafe_code)]
 
 mod adamw;
