@@ -1,4 +1,6 @@
 //! Log-probabilities and entropies of given tokens from hidden states and the output head.
+// burn-ndarray is deprecated upstream and still asked for.
+#![allow(deprecated)]
 
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},

@@ -195,7 +195,7 @@ impl Config {
             initializer_range: shape.initializer_range,
             raw: Map::new(),
         };
-        if shape.hidden_size % shape.heads != 0 {
+        if !shape.hidden_size.is_multiple_of(shape.heads) {
             return Err(wrong("hidden_size", "a multiple of num_attention_heads", &shape.hidden_size));
         }
         config.checked()
@@ -260,11 +260,11 @@ impl Config {
         if self.heads * self.head_dim > MAX_SIZE {
             return Err(wrong("head_dim", "heads times head size of at most 16777216", &self.head_dim));
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(wrong("num_key_value_heads", "a divisor of num_attention_heads", &self.kv_heads));
         }
         let rope = &self.rope;
-        if rope.dim == 0 || rope.dim % 2 != 0 || rope.dim > self.head_dim {
+        if rope.dim == 0 || !rope.dim.is_multiple_of(2) || rope.dim > self.head_dim {
             return Err(wrong("head_dim", "an even number of rotated dimensions within the head", &rope.dim));
         }
         if !(rope.theta.is_finite() && rope.theta > 1.0) {

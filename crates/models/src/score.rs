@@ -58,9 +58,9 @@ pub fn score(model: &CausalLm, sequences: &[Scored], options: &ScoreOptions) -> 
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
         for (row, place) in places.iter().enumerate() {
             let Scored { tokens, prompt_length } = &sequences[*place];
-            for t in (*prompt_length).max(1)..tokens.len() {
+            for (t, token) in tokens.iter().enumerate().skip((*prompt_length).max(1)) {
                 positions.push((row * time + t - 1) as i32);
-                targets.push(tokens[t] as i32);
+                targets.push(*token as i32);
             }
         }
         if positions.is_empty() {

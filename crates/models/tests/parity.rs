@@ -1,4 +1,5 @@
 //! Parity with transformers on a real pretrained model, by the golden file of `golden/stories260k.py`.
+#![allow(deprecated)] // burn-ndarray is deprecated upstream.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! Laws of sampling and scoring on a small random model.
+#![allow(deprecated)] // burn-ndarray is deprecated upstream.
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};

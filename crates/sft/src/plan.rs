@@ -251,8 +251,8 @@ mod tests {
                     prop_assert!(longest <= row_length);
                 }
                 for piece in batch.iter().flatten() {
-                    for target in piece.start + 1..piece.end {
-                        seen[piece.example][target] += 1;
+                    for count in &mut seen[piece.example][piece.start + 1..piece.end] {
+                        *count += 1;
                     }
                 }
             }

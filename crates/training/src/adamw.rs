@@ -112,7 +112,7 @@ impl AdamW {
     /// # Panics
     /// When the module is not the one the gradients, or earlier steps, belong to.
     pub fn step<M: Module>(&mut self, lr: f64, module: M, mut gradients: Gradients) -> M {
-        if gradients.len() == 0 {
+        if gradients.is_empty() {
             return module;
         }
         self.moments.resize_with(self.moments.len().max(gradients.len()), || None);

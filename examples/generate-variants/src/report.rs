@@ -98,7 +98,7 @@ impl Report {
             self.solved_questions += 1;
         }
         self.current.1.push(words.clone());
-        if self.seen % self.stride == 0 {
+        if self.seen.is_multiple_of(self.stride) {
             self.words.push(words);
             if self.words.len() > MEASURED {
                 self.stride *= 2;

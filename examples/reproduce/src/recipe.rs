@@ -199,7 +199,7 @@ impl Recipe {
     /// Refuses settings that cannot run, naming the key.
     pub fn check(&self) -> Result<()> {
         ensure!(
-            self.model.heads > 0 && self.model.hidden % self.model.heads == 0,
+            self.model.heads > 0 && self.model.hidden.is_multiple_of(self.model.heads),
             "model.heads must divide model.hidden"
         );
         ensure!(self.pretrain.batch > 0, "pretrain.batch must be at least 1");

@@ -1,6 +1,8 @@
 //! One check for every operation: values and gradients of the fused body against the composed one, and against finite
 //! differences.
 #![allow(dead_code)]
+// burn-ndarray is deprecated upstream and still asked for.
+#![allow(deprecated)]
 
 use burn::tensor::{Device, Tensor};
 
