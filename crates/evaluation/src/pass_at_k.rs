@@ -49,7 +49,7 @@ pub fn pass_at_k(n: usize, c: usize, k: usize) -> f64 {
     1.0 - ((n - c + 1)..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
 }
 
-/// pass@k of every question, in the order given: what the intervals of [`crate::intervals`] resample.
+/// pass@k of every question, in the order given: what the intervals of the `intervals` module resample.
 ///
 /// # Panics
 /// As [`pass_at_k`], for any of the questions.

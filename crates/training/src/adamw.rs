@@ -131,7 +131,7 @@ impl AdamW {
         module
     }
 
-    /// Takes a copy of the state that [`OptimizerState::save`] can write on another thread.
+    /// Takes a copy of the state that [`OptimizerState`] can write on another thread.
     ///
     /// On CPU tensors share their storage until the next step, which then costs one copy.
     pub fn state(&self) -> OptimizerState {

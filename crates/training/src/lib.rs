@@ -47,7 +47,7 @@ mod schedule;
 mod stream;
 mod tensors;
 
-pub use adamw::{AdamW, AdamWConfig, Decay};
+pub use adamw::{AdamW, AdamWConfig, Decay, OptimizerState};
 pub use average::WeightAverage;
 pub use checkpoint::{Checkpoint, Keep};
 pub use config::resolve;

@@ -189,6 +189,8 @@ impl Experiment {
                 heads: shape.heads,
                 // As wide as one over the root of the fan-in: at 0.02 so small a network learns slowly.
                 initializer_range: (shape.hidden as f64).powf(-0.5),
+                // Sequences are short: a small base spreads the rotary frequencies over a hundred positions.
+                rope_theta: 500.0,
                 eos: vec![text.eos],
                 pad: Some(text.pad),
                 ..LlamaShape::default()

@@ -75,3 +75,52 @@ pub fn adherence(problem: &Problem, solution: &str, approach: Approach) -> f64 {
     };
     written.iter().zip(&problem.parts).map(same).sum::<usize>() as f64 / total as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::documents::solution;
+    use crate::world::{Kind, Layout, layout, vocabulary};
+    use training::stream;
+
+    #[test]
+    fn every_exact_solution_is_right_adheres_and_is_in_the_vocabulary() {
+        let words = vocabulary::words();
+        let mut rng = stream(1, "test", 0, 0, 0);
+        let mut written = 0;
+        for i in 0..400 {
+            let kinds = [Kind::ALL[i % 4], Kind::ALL[i / 4 % 4], Kind::ALL[i / 16 % 4]];
+            let problem = Problem::draw(&kinds[..1 + i % 3], &mut rng);
+            for layout in [Layout::Plain, Layout::Code, Layout::Story] {
+                let question = layout::question(&problem, layout, &mut rng);
+                assert!(question.iter().all(|w| words.contains(w)), "{question:?}");
+            }
+            for approach in Approach::ALL {
+                let Some(solution) = solution(&problem, approach) else { continue };
+                assert!(solution.iter().all(|w| words.contains(w)), "{solution:?}");
+                let text = solution.join(" ");
+                assert_eq!(WorldCheck.check(&problem, &text).verdict, Verdict::Correct, "{text}");
+                assert_eq!(adherence(&problem, &text, approach), 1.0, "{text}");
+                written += 1;
+            }
+        }
+        assert!(written > 1200, "{written} of 1600 could be written");
+    }
+
+    #[test]
+    fn a_lucky_answer_a_wrong_part_and_a_broken_shape_are_not_right() {
+        let mut rng = stream(2, "test", 0, 0, 0);
+        let problem = Problem::draw(&[Kind::End, Kind::Start], &mut rng);
+        let right = solution(&problem, Approach::Step).expect("step can always be written").join(" ");
+        let verdict = |text: &str| WorldCheck.check(&problem, text).verdict;
+        assert_eq!(verdict(&right), Verdict::Correct);
+        // The first part's result is wrong, the final answer right.
+        let result = format!("so {} ;", problem.parts[0].boxed());
+        let other = format!("so {} ;", problem.parts[0].boxed() + 1);
+        assert_eq!(verdict(&right.replacen(&result, &other, 1)), Verdict::Incorrect);
+        assert_eq!(verdict(&format!("answer {}", problem.answer())), Verdict::Incorrect);
+        assert_eq!(verdict(&format!("{right} again")), Verdict::UnparsedResponse);
+        assert_eq!(verdict(&right.replace("step", "leap")), Verdict::UnparsedResponse);
+        assert_eq!(verdict(""), Verdict::UnparsedResponse);
+    }
+}

@@ -25,12 +25,7 @@ pub struct DocumentConfig {
 
 impl Default for DocumentConfig {
     fn default() -> Self {
-        DocumentConfig {
-            prompted: 0.7,
-            own_kind: 0.6,
-            parts: vec![0.5, 0.35, 0.15],
-            layouts: [0.5, 0.25, 0.25],
-        }
+        DocumentConfig { prompted: 0.7, own_kind: 0.75, parts: vec![0.6, 0.3, 0.1], layouts: [0.6, 0.2, 0.2] }
     }
 }
 
