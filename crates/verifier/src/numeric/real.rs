@@ -17,17 +17,19 @@ use crate::{limits, syntax::Func};
 pub struct Real<const N: usize> {
     real: bool,
     steps: u64,
+    /// Whether a term of a sum vanished in the rounding error beside a larger one.
+    pub drowned: bool,
 }
 
 impl<const N: usize> Real<N> {
     /// Only real values count, as for functions of real variables.
     pub fn reals() -> Self {
-        Real { real: true, steps: limits::STEPS }
+        Real { real: true, steps: limits::STEPS, drowned: false }
     }
 
     /// Principal complex values are allowed, as for constants.
     pub fn principal() -> Self {
-        Real { real: false, steps: limits::STEPS }
+        Real { real: false, steps: limits::STEPS, drowned: false }
     }
 
     fn keep(&self, x: Complex<N>) -> Result<Complex<N>, Fail> {
@@ -135,7 +137,12 @@ impl<const N: usize> Domain for Real<N> {
     }
 
     fn add(&mut self, a: &Complex<N>, b: &Complex<N>) -> Result<Complex<N>, Fail> {
-        Ok(a.add(b))
+        let sum = a.add(b);
+        let size = |z: &Complex<N>| z.re.mid.exponent().max(z.im.map_or(i64::MIN, |x| x.mid.exponent()));
+        let error = sum.re.rad.exponent().max(sum.im.map_or(i64::MIN, |x| x.rad.exponent()));
+        let zero = |z: &Complex<N>| z.re.contains_zero() && z.im.is_none_or(|x| x.contains_zero());
+        self.drowned |= [a, b].iter().any(|z| !zero(z) && size(z) < error + 16);
+        Ok(sum)
     }
 
     fn mul(&mut self, a: &Complex<N>, b: &Complex<N>) -> Result<Complex<N>, Fail> {
