@@ -65,7 +65,7 @@ pub struct Pretrain {
     pub gate: f64,
     /// Steps added, at the lowest learning rate, while the gate is not met.
     pub extra_steps: u64,
-    /// How often steps are added before the run gives up.
+    /// How often steps are added before the run goes on without the gate, and says so.
     pub extra_rounds: u64,
 }
 
@@ -78,7 +78,7 @@ impl Default for Pretrain {
             warmup: 100,
             gate: 0.95,
             extra_steps: 300,
-            extra_rounds: 5,
+            extra_rounds: 1,
         }
     }
 }

@@ -90,6 +90,19 @@ fn claim(page: &mut Page, results: &Results) {
         results.seeds,
         if results.seeds.len() == 1 { "bootstrap over questions" } else { "t intervals over seeds" },
     ));
+    let missed: Vec<u64> = results
+        .seeds
+        .iter()
+        .zip(&results.base)
+        .filter(|(_, base)| !base.gate_met)
+        .map(|(seed, _)| *seed)
+        .collect();
+    if !missed.is_empty() {
+        page.text(&format!(
+            "**Pre-training missed its gate** on seeds {missed:?}: an approach is not reliable on its own kind of part, so nothing \
+             here speaks for or against the paper."
+        ));
+    }
     page.tiles([
         ("mid-trained + RL, hard pass@1", of("mid_rl", "pass@1")),
         ("base + RL", of("base_rl", "pass@1")),
