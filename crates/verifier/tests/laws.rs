@@ -7,6 +7,21 @@ fn equal(a: &str, b: &str) -> bool {
     verify(&Gold::parse(a), &Response::answer_only(b)).is_correct()
 }
 
+/// 192, or as many as PROPTEST_CASES says.
+fn number_of_cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(192, |n| n.parse().unwrap())
+}
+
+#[test]
+fn a_small_term_beside_a_huge_one_counts() {
+    for x in ["e^{318.71}", "e^{400}", "e^{e^{6}}", "e^{\\left(7\\right)^{3}}", "\\sqrt{2}\\cdot10^{200}"] {
+        let (more, swapped) = (format!("{x}+1"), format!("1+{x}"));
+        assert!(!equal(x, &more) && !equal(&more, x), "{x}");
+        assert!(!equal(&format!("3({x})"), &format!("3({more})")), "{x}");
+        assert!(equal(&more, &swapped), "{x}");
+    }
+}
+
 /// Expressions in LaTeX, with values that stay real for positive variables.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
@@ -29,7 +44,7 @@ fn expression() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: number_of_cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn reflexive(x in expression()) {
