@@ -1,8 +1,12 @@
 //! One AdamW update of one parameter.
 
+#[cfg(feature = "flex")]
+use burn::backend::{Dispatch, DispatchTensor, DispatchTensorKind};
 use burn::tensor::Tensor;
 
 use crate::composed;
+#[cfg(feature = "flex")]
+use crate::flex::{FlexOps, reaches};
 
 /// Everything [`adamw_step`] needs besides tensors. PyTorch's names, meaning and order of operations.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,5 +70,33 @@ pub fn adamw_step<const D: usize>(
         assert!(found == expected, "adamw_step: expected `{expected:?}`, found `{found:?}` for `{name}`");
     }
     assert!(step.step > 0, "adamw_step: steps are counted from 1");
+    #[cfg(feature = "flex")]
+    let (param, grad, state) = {
+        let (param, grad) = (param.into_dispatch(), grad.into_dispatch());
+        let (first, second) = (state.first.into_dispatch(), state.second.into_dispatch());
+        if [&param, &grad, &first, &second].into_iter().all(plain) {
+            let numbers = [
+                1.0 - step.lr * step.weight_decay,
+                step.beta1,
+                step.beta2,
+                step.lr / step.bias_correction1(),
+                step.bias_correction2().sqrt(),
+                step.eps,
+            ];
+            let (param, first, second) =
+                Dispatch::fused_adamw(param, grad, first, second, numbers.map(|x| x as f32));
+            let state =
+                AdamWState { first: Tensor::from_dispatch(first), second: Tensor::from_dispatch(second) };
+            return (Tensor::from_dispatch(param), state);
+        }
+        let state = AdamWState { first: Tensor::from_dispatch(first), second: Tensor::from_dispatch(second) };
+        (Tensor::from_dispatch(param), Tensor::from_dispatch(grad), state)
+    };
     composed::adamw_step(param, grad, state, step)
+}
+
+/// In reach of the fused body and without a graph.
+#[cfg(feature = "flex")]
+fn plain(tensor: &DispatchTensor) -> bool {
+    reaches(tensor) && matches!(tensor.kind, DispatchTensorKind::Flex(_))
 }

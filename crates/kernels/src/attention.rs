@@ -1,8 +1,12 @@
 //! Causal attention for training and prefill.
 
+#[cfg(feature = "flex")]
+use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
 use crate::composed;
+#[cfg(feature = "flex")]
+use crate::flex::{FlexOps, reaches};
 
 /// Causal scaled dot-product attention with grouped queries.
 ///
@@ -49,5 +53,16 @@ pub fn causal_attention(
              for `segments`"
         );
     }
+    #[cfg(feature = "flex")]
+    let (q, k, v) = {
+        let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
+        if reaches(&q) && reaches(&k) && reaches(&v) {
+            let none = || Tensor::<2, Int>::zeros([1, 0], &Tensor::<4>::from_dispatch(q.clone()).device());
+            let segments = segments.unwrap_or_else(none).into_dispatch();
+            let window = window.unwrap_or(usize::MAX >> 12);
+            return Tensor::from_dispatch(Dispatch::fused_attention(q, k, v, segments, window));
+        }
+        (Tensor::from_dispatch(q), Tensor::from_dispatch(k), Tensor::from_dispatch(v))
+    };
     composed::causal_attention(q, k, v, segments, window)
 }

@@ -1,8 +1,12 @@
 //! RMSNorm, rotary positions and SwiGLU.
 
+#[cfg(feature = "flex")]
+use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use crate::composed;
+#[cfg(feature = "flex")]
+use crate::flex::{FlexOps, reaches};
 
 /// Root-mean-square normalisation over the last axis, as Llama and Qwen use it.
 ///
@@ -16,6 +20,15 @@ use crate::composed;
 pub fn rms_norm(x: Tensor<3>, weight: Tensor<1>, eps: f64) -> Tensor<3> {
     let ([_, _, dim], [found]) = (x.dims(), weight.dims());
     assert!(dim == found, "rms_norm: expected `[{dim}]`, found `[{found}]` for `weight`");
+    #[cfg(feature = "flex")]
+    {
+        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+        if reaches(&x) && reaches(&weight) {
+            return Tensor::from_dispatch(Dispatch::fused_rms_norm(x, weight, eps));
+        }
+        composed::rms_norm(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), eps)
+    }
+    #[cfg(not(feature = "flex"))]
     composed::rms_norm(x, weight, eps)
 }
 
@@ -44,6 +57,14 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
     }
     assert!(cos.dims() == sin.dims(), "rotary: `cos` is {:?} but `sin` is {:?}", cos.dims(), sin.dims());
     let (cos, sin) = (cos.detach(), sin.detach());
+    #[cfg(feature = "flex")]
+    let (x, cos, sin) = {
+        let (x, cos, sin) = (x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
+        if reaches(&x) && reaches(&cos) && reaches(&sin) {
+            return Tensor::from_dispatch(Dispatch::fused_rotary(x, cos, sin));
+        }
+        (Tensor::from_dispatch(x), Tensor::<2>::from_dispatch(cos), Tensor::<2>::from_dispatch(sin))
+    };
     if cos.dims()[0] == time {
         composed::rotary(x, cos, sin)
     } else {
@@ -62,5 +83,14 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
 pub fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
     let (expected, found) = (gate.dims(), up.dims());
     assert!(expected == found, "swiglu: expected `{expected:?}`, found `{found:?}` for `up`");
+    #[cfg(feature = "flex")]
+    {
+        let (gate, up) = (gate.into_dispatch(), up.into_dispatch());
+        if reaches(&gate) && reaches(&up) {
+            return Tensor::from_dispatch(Dispatch::fused_swiglu(gate, up));
+        }
+        composed::swiglu(Tensor::from_dispatch(gate), Tensor::from_dispatch(up))
+    }
+    #[cfg(not(feature = "flex"))]
     composed::swiglu(gate, up)
 }

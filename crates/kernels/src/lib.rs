@@ -22,6 +22,12 @@ mod attention;
 pub mod composed;
 mod decode;
 mod elementwise;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod gemm;
+#[cfg(feature = "flex")]
+mod simd;
 mod token_log_probs;
 
 pub use adamw::{AdamWState, AdamWStep, adamw_step};

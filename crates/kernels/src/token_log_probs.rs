@@ -92,27 +92,7 @@ pub trait TokenLogProbsOps: Backend {
         temperature: f64,
         chunk: usize,
     ) -> FloatTensor<Self> {
-        let [tokens, dim] = dims(&hidden);
-        let dtype = wide(hidden.dtype());
-        let device = hidden.device();
-        let head = Self::float_transpose(head);
-        let mut pieces = Vec::new();
-        for rows in chunks(tokens, chunk) {
-            let piece = Self::float_slice(hidden.clone(), &[rows, Slice::from(0..dim)]);
-            let count = piece.shape()[0];
-            let logits = scaled_logits::<Self>(piece, head.clone(), temperature, dtype);
-            let log_probs = Self::log_softmax(logits, 1);
-            let targets =
-                Self::int_reshape(Self::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
-            let chosen = Self::float_gather(1, log_probs.clone(), targets);
-            let entropy = entropy::<Self>(log_probs);
-            pieces.push(Self::float_cat(vec![chosen, entropy], 1));
-        }
-        if pieces.is_empty() {
-            return Self::float_zeros(Shape::from([2, 0]), &device, dtype.into());
-        }
-        let joined = if pieces.len() == 1 { pieces.remove(0) } else { Self::float_cat(pieces, 0) };
-        Self::float_transpose(joined)
+        composed_forward::<Self>(hidden, head, targets, temperature, chunk)
     }
 
     /// Backward pass: gradients of `hidden` and `head` from the gradient `[2, n]` of the result (`out`).
@@ -120,72 +100,54 @@ pub trait TokenLogProbsOps: Backend {
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        _out: FloatTensor<Self>,
+        out: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         temperature: f64,
         chunk: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [tokens, dim] = dims(&hidden);
-        let [vocabulary, _] = dims(&head);
-        let narrow: FloatDType = hidden.dtype().into();
-        let dtype = wide(hidden.dtype());
-        let device = hidden.device();
-        let bools = get_device_settings::<Self>(&device).bool_dtype;
-        let head_t = Self::float_transpose(head.clone());
-        let grad = Self::float_cast(grad, dtype.into());
-        let mut head_grad = Self::float_zeros(Shape::from([vocabulary, dim]), &device, dtype.into());
-        let mut pieces = Vec::new();
-        for rows in chunks(tokens, chunk) {
-            let piece = Self::float_slice(hidden.clone(), &[rows, Slice::from(0..dim)]);
-            let count = piece.shape()[0];
-            let column = |row: usize| {
-                let part = Self::float_slice(grad.clone(), &[Slice::from(row..row + 1), rows]);
-                Self::float_reshape(part, Shape::from([count, 1]))
-            };
-            let (chosen_grad, entropy_grad) = (column(0), column(1));
-            // Rows without a gradient are replaced, not multiplied by zero: they may hold NaN.
-            let size =
-                Self::float_add(Self::float_abs(chosen_grad.clone()), Self::float_abs(entropy_grad.clone()));
-            let silent = Self::float_equal_elem(size, 0.0.into(), bools);
-            let silent_dim = Self::bool_expand(silent.clone(), Shape::from([count, dim]));
-            let silent_vocabulary = Self::bool_expand(silent, Shape::from([count, vocabulary]));
-            let piece = Self::float_mask_fill(piece, silent_dim.clone(), 0.0.into());
-
-            let logits = scaled_logits::<Self>(piece.clone(), head_t.clone(), temperature, dtype);
-            let log_probs = Self::log_softmax(logits, 1);
-            let probs = Self::float_exp(log_probs.clone());
-            let entropy = entropy::<Self>(log_probs.clone());
-            // d entropy / d z = -p (log p + entropy); d log p[target] / d z = onehot - p.
-            let surprise = Self::float_add(finite::<Self>(log_probs), entropy);
-            let inner = Self::float_add(Self::float_mul(surprise, entropy_grad), chosen_grad.clone());
-            let logits_grad = Self::float_neg(Self::float_mul(probs, inner));
-            let targets =
-                Self::int_reshape(Self::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
-            let logits_grad = Self::float_scatter(
-                1,
-                logits_grad,
-                targets,
-                chosen_grad,
-                burn::tensor::IndexingUpdateOp::Add,
-            );
-            let logits_grad = Self::float_div_scalar(logits_grad, temperature.into());
-            let logits_grad = Self::float_mask_fill(logits_grad, silent_vocabulary, 0.0.into());
-            let logits_grad = Self::float_cast(logits_grad, narrow);
-            let part = Self::float_matmul(Self::float_transpose(logits_grad.clone()), piece);
-            head_grad = Self::float_add(head_grad, Self::float_cast(part, dtype.into()));
-            pieces.push(Self::float_matmul(logits_grad, head.clone()));
-        }
-        let hidden_grad = if pieces.is_empty() {
-            Self::float_zeros(Shape::from([0, dim]), &device, narrow)
-        } else {
-            Self::float_cat(pieces, 0)
-        };
-        (hidden_grad, Self::float_cast(head_grad, narrow))
+        drop(out);
+        composed_backward::<Self>(hidden, head, targets, grad, temperature, chunk)
     }
 }
 
 #[cfg(feature = "flex")]
-impl TokenLogProbsOps for burn::backend::Flex {}
+impl TokenLogProbsOps for burn::backend::Flex {
+    fn token_log_probs(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> FloatTensor<Self> {
+        if fused(&hidden, &head) {
+            return crate::flex::token_log_probs_forward(&hidden, &head, &targets, temperature, chunk);
+        }
+        composed_forward::<Self>(hidden, head, targets, temperature, chunk)
+    }
+
+    fn token_log_probs_backward(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        out: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if fused(&hidden, &head) {
+            return crate::flex::token_log_probs_backward(
+                &hidden,
+                &head,
+                &targets,
+                &out,
+                &grad,
+                temperature,
+                chunk,
+            );
+        }
+        composed_backward::<Self>(hidden, head, targets, grad, temperature, chunk)
+    }
+}
 #[cfg(feature = "ndarray")]
 #[allow(deprecated)]
 impl TokenLogProbsOps for burn::backend::NdArray {}
@@ -234,6 +196,100 @@ impl<B: TokenLogProbsOps, C: CheckpointStrategy> TokenLogProbsOps for Autodiff<B
             }
         }
     }
+}
+
+fn composed_forward<B: Backend>(
+    hidden: FloatTensor<B>,
+    head: FloatTensor<B>,
+    targets: IntTensor<B>,
+    temperature: f64,
+    chunk: usize,
+) -> FloatTensor<B> {
+    let [tokens, dim] = dims(&hidden);
+    let dtype = wide(hidden.dtype());
+    let device = hidden.device();
+    let head = B::float_transpose(head);
+    let mut pieces = Vec::new();
+    for rows in chunks(tokens, chunk) {
+        let piece = B::float_slice(hidden.clone(), &[rows, Slice::from(0..dim)]);
+        let count = piece.shape()[0];
+        let logits = scaled_logits::<B>(piece, head.clone(), temperature, dtype);
+        let log_probs = B::log_softmax(logits, 1);
+        let targets = B::int_reshape(B::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
+        let chosen = B::float_gather(1, log_probs.clone(), targets);
+        let entropy = entropy::<B>(log_probs);
+        pieces.push(B::float_cat(vec![chosen, entropy], 1));
+    }
+    if pieces.is_empty() {
+        return B::float_zeros(Shape::from([2, 0]), &device, dtype.into());
+    }
+    let joined = if pieces.len() == 1 { pieces.remove(0) } else { B::float_cat(pieces, 0) };
+    B::float_transpose(joined)
+}
+
+fn composed_backward<B: Backend>(
+    hidden: FloatTensor<B>,
+    head: FloatTensor<B>,
+    targets: IntTensor<B>,
+    grad: FloatTensor<B>,
+    temperature: f64,
+    chunk: usize,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let [tokens, dim] = dims(&hidden);
+    let [vocabulary, _] = dims(&head);
+    let narrow: FloatDType = hidden.dtype().into();
+    let dtype = wide(hidden.dtype());
+    let device = hidden.device();
+    let bools = get_device_settings::<B>(&device).bool_dtype;
+    let head_t = B::float_transpose(head.clone());
+    let grad = B::float_cast(grad, dtype.into());
+    let mut head_grad = B::float_zeros(Shape::from([vocabulary, dim]), &device, dtype.into());
+    let mut pieces = Vec::new();
+    for rows in chunks(tokens, chunk) {
+        let piece = B::float_slice(hidden.clone(), &[rows, Slice::from(0..dim)]);
+        let count = piece.shape()[0];
+        let column = |row: usize| {
+            let part = B::float_slice(grad.clone(), &[Slice::from(row..row + 1), rows]);
+            B::float_reshape(part, Shape::from([count, 1]))
+        };
+        let (chosen_grad, entropy_grad) = (column(0), column(1));
+        // Rows without a gradient are replaced, not multiplied by zero: they may hold NaN.
+        let size = B::float_add(B::float_abs(chosen_grad.clone()), B::float_abs(entropy_grad.clone()));
+        let silent = B::float_equal_elem(size, 0.0.into(), bools);
+        let silent_dim = B::bool_expand(silent.clone(), Shape::from([count, dim]));
+        let silent_vocabulary = B::bool_expand(silent, Shape::from([count, vocabulary]));
+        let piece = B::float_mask_fill(piece, silent_dim.clone(), 0.0.into());
+
+        let logits = scaled_logits::<B>(piece.clone(), head_t.clone(), temperature, dtype);
+        let log_probs = B::log_softmax(logits, 1);
+        let probs = B::float_exp(log_probs.clone());
+        let entropy = entropy::<B>(log_probs.clone());
+        // d entropy / d z = -p (log p + entropy); d log p[target] / d z = onehot - p.
+        let surprise = B::float_add(finite::<B>(log_probs), entropy);
+        let inner = B::float_add(B::float_mul(surprise, entropy_grad), chosen_grad.clone());
+        let logits_grad = B::float_neg(B::float_mul(probs, inner));
+        let targets = B::int_reshape(B::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
+        let logits_grad =
+            B::float_scatter(1, logits_grad, targets, chosen_grad, burn::tensor::IndexingUpdateOp::Add);
+        let logits_grad = B::float_div_scalar(logits_grad, temperature.into());
+        let logits_grad = B::float_mask_fill(logits_grad, silent_vocabulary, 0.0.into());
+        let logits_grad = B::float_cast(logits_grad, narrow);
+        let part = B::float_matmul(B::float_transpose(logits_grad.clone()), piece);
+        head_grad = B::float_add(head_grad, B::float_cast(part, dtype.into()));
+        pieces.push(B::float_matmul(logits_grad, head.clone()));
+    }
+    let hidden_grad = if pieces.is_empty() {
+        B::float_zeros(Shape::from([0, dim]), &device, narrow)
+    } else {
+        B::float_cat(pieces, 0)
+    };
+    (hidden_grad, B::float_cast(head_grad, narrow))
+}
+
+/// Whether the fused body serves: `f32`, and a head small enough that a few gradients of it may live at once.
+#[cfg(feature = "flex")]
+fn fused(hidden: &burn_flex::FlexTensor, head: &burn_flex::FlexTensor) -> bool {
+    hidden.dtype() == DType::F32 && head.dtype() == DType::F32 && head.shape().num_elements() <= 1 << 22
 }
 
 fn dims<T: TensorMetadata>(tensor: &T) -> [usize; 2] {
