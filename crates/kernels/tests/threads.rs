@@ -60,13 +60,14 @@ fn check(name: &str, fused: impl Fn() -> Vec<Vec<f32>> + Sync, composed: impl Fn
     }
 }
 
+type Attention = fn(Tensor<4>, Tensor<4>, Tensor<4>, Option<Tensor<2, Int>>, Option<usize>) -> Tensor<4>;
+
 #[test]
 fn attention() {
     let inputs = || vec![tensor([6, 4, 130, 16], 1), tensor([6, 4, 130, 16], 2), tensor([6, 4, 130, 16], 3)];
-    let call =
-        |f: fn(Tensor<4>, Tensor<4>, Tensor<4>, Option<Tensor<2, Int>>, Option<usize>) -> Tensor<4>| {
-            run(inputs(), vec![], move |x, _| f(x[0].clone(), x[1].clone(), x[2].clone(), None, None))
-        };
+    let call = |f: Attention| {
+        run(inputs(), vec![], move |x, _| f(x[0].clone(), x[1].clone(), x[2].clone(), None, None))
+    };
     check("attention", || call(kernels::causal_attention), || call(composed::causal_attention));
 }
 

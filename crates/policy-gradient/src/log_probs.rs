@@ -122,19 +122,5 @@ fn rows(
     targets: Tensor<1, Int>,
     config: &TokenLogProbConfig,
 ) -> Tensor<2> {
-    let [n, _] = hidden.dims();
-    let head = head.transpose();
-    let parts = (0..n)
-        .step_by(config.chunk)
-        .map(|start| {
-            let end = n.min(start + config.chunk);
-            let logits =
-                hidden.clone().slice([start..end]).matmul(head.clone()).div_scalar(config.temperature);
-            let targets = targets.clone().slice([start..end]).reshape([end - start, 1]);
-            let logp = burn::tensor::activation::log_softmax(logits, 1);
-            let entropy = (logp.clone().exp() * logp.clone()).sum_dim(1).neg();
-            Tensor::cat(vec![logp.gather(1, targets), entropy], 1)
-        })
-        .collect();
-    Tensor::cat(parts, 0).transpose()
+    kernels::token_log_probs(hidden, head, targets, config.temperature, config.chunk)
 }
