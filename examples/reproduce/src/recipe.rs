@@ -1,4 +1,4 @@
-//! Every number of the experiment. `Recipe::default()` is what was frozen after the sweep; a TOML file can replace any of it.
+//! Every number of the experiment. A TOML file can replace any of it. No sweep has been made yet: `tuned` is empty.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub struct Recipe {
     pub rl: Rl,
     /// Measurement.
     pub evaluation: Evaluation,
-    /// What the sweep on development seeds chose for each starting point: keys `base`, `star`, `mid`, ...
+    /// What a sweep on development seeds chose for each starting point: keys `base`, `star`, `mid`, ...
     pub tuned: BTreeMap<String, Tuned>,
 }
 
