@@ -4,9 +4,10 @@ use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::group::singletons;
-use super::tokens::{Whiten, whiten_rows};
+use super::tokens::{Masked, Returns, Whiten, returns, whiten_rows};
 use super::{GroupConfig, Groups, Moments, Scale, Singleton, Std, group, scorable};
 use crate::error::{Error, Result, require, same_length};
+use crate::num::from_host;
 
 /// ReMax: the reward minus that of the greedy response to the same prompt.
 ///
@@ -29,6 +30,34 @@ pub fn remax(rewards: &[f64], greedy_rewards: &[f64]) -> Result<Vec<f64>> {
         .zip(greedy_rewards)
         .map(|(r, g)| if r.is_nan() || g.is_nan() { 0.0 } else { r - g })
         .collect())
+}
+
+/// [`remax`] with rewards per token (a KL penalty, say): returns to go, less the greedy response's reward.
+///
+/// `A_t = sum_{s >= t} r_s - R_greedy` at counted tokens, undiscounted, as in verl. `rewards` `[batch, time]`, one
+/// `greedy_rewards` per row; values outside the mask are never read.
+///
+/// # Errors
+/// [`Error::Shape`] when shapes differ.
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::remax_tokens;
+/// let rewards = Tensor::<2>::from_data([[-0.25, 1.0]], &Device::flex());
+/// let mask = Tensor::<2, Bool>::from_data([[true, true]], &Device::flex());
+/// let out = remax_tokens(rewards, &[0.5], mask)?;
+/// assert_eq!(out.returns.into_data().to_vec::<f32>().unwrap(), [0.75, 1.0]);
+/// assert_eq!(out.advantages.into_data().to_vec::<f32>().unwrap(), [0.25, 0.5]);
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn remax_tokens(rewards: Tensor<2>, greedy_rewards: &[f64], mask: Tensor<2, Bool>) -> Result<Returns> {
+    let [batch, time] = rewards.dims();
+    same_length("greedy_rewards", greedy_rewards.len(), batch)?;
+    scorable("greedy_rewards", greedy_rewards)?;
+    let returns = returns(rewards.clone(), mask.clone(), 1.0, Masked::Skip)?;
+    let greedy = from_host(greedy_rewards.to_vec(), [batch, 1], &rewards).expand([batch, time]);
+    let outside = mask.without_autodiff().bool_not();
+    Ok(Returns { advantages: (returns.clone() - greedy).mask_fill(outside, 0.0), returns })
 }
 
 /// OPO: the reward minus the length-weighted mean reward of the group, the baseline of least variance when every token

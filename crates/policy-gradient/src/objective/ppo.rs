@@ -136,13 +136,18 @@ pub fn ppo_clip(
         None => ratio.clone(),
     };
     let unclipped = loss(free);
-    let clipped = loss(config.clip.apply(ratio));
+    let clipped = loss(config.clip.apply(ratio.clone()));
     let cut = clipped.clone().greater(unclipped.clone());
-    let mut slope = unclipped.clone().mask_fill(cut.clone(), 0.0);
-    let mut value = choose(cut.clone(), clipped, unclipped);
+    let mut slope = unclipped.clone();
     if let Some(capped) = &capped {
         slope = slope.mask_fill(capped.clone(), 0.0);
     }
+    // With a cap inside the clip range the clipped side may win where it still moves.
+    let still = ratio.clone().lower_elem(1.0 - config.clip.low).bool_or(ratio.greater_elem(1.0 + config.clip.high));
+    let still = config.log_ratio.outside(&at.log_ratio).into_iter().fold(still, Tensor::bool_or);
+    slope = choose(cut.clone(), clipped.clone().mask_fill(still.clone(), 0.0), slope);
+    let mut value = choose(cut.clone(), clipped, unclipped);
+    let cut = cut.bool_and(still);
     if let Some(dual) = config.dual {
         let ceiling = frame.advantages.clone().mul_scalar(-dual);
         let over = negative.clone().bool_and(value.clone().greater(ceiling.clone()));

@@ -7,7 +7,7 @@ use super::frame::Frame;
 use super::{Clip, PerToken, RatioLevel};
 use crate::bounds::Bounds;
 use crate::error::{Result, require};
-use crate::num::{choose, lengths, row_mean, zero_outside};
+use crate::num::{choose, lengths, one_minus_exp, row_mean, zero_outside};
 
 /// Settings of [`sapo`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -241,9 +241,11 @@ pub fn dppo(
             (moved.clone().lower_elem(-config.low), moved.greater_elem(config.high))
         }
         Divergence::Kl => {
-            let rest = |q: Tensor<2>| q.neg().add_scalar(1.0 + 1e-8);
+            // The two additions stay apart: 1 + 1e-8 is 1 in f32.
+            let rest = |logp: Tensor<2>| one_minus_exp(logp).add_scalar(1e-8);
+            let (rest_old, rest_new) = (rest(frame.old_logp.clone()), rest(frame.logp.clone()));
             let kl = p_old.clone() * frame.log_ratio.clone().neg()
-                + p_old.clone().neg().add_scalar(1.0) * (rest(p_old.clone()) / rest(p.clone())).log();
+                + one_minus_exp(frame.old_logp.clone()) * (rest_old / rest_new).log();
             let fell = p.clone().lower(p_old.clone());
             let rose = p.greater(p_old);
             (
