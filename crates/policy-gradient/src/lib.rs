@@ -1,4 +1,4 @@
-//! Advantages, objectives, KL, aggregation, corrections and diagnostics for RL on language models, as pure functions.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod advantage;

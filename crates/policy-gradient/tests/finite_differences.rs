@@ -160,9 +160,7 @@ fn token_log_probabilities_and_entropies() {
     let up = draw.rows(2, 3, -1.0, 1.0);
     let counted = [vec![true, true, false], vec![true, true, true]];
     let config = TokenLogProbConfig { temperature: 0.8, chunk: 2 };
-    let targets = |device: &Device| {
-        Tensor::<2, Int>::from_data([[0, 4, 2], [1, 1, 3]], &device.clone().without_autodiff()).to_device(device)
-    };
+    let targets = |device: &Device| Tensor::<2, Int>::from_data([[0, 4, 2], [1, 1, 3]], device);
     let double = |data: &[f64], shape: [usize; 3], device: &Device| {
         Tensor::<3>::from_data(TensorData::new(data.to_vec(), shape), (device, DType::F64))
     };

@@ -7,6 +7,7 @@ use common::{assert_close, devices, floats, gradient, mask, values};
 use policy_gradient::advantage::{
     GaeConfig, GroupConfig, Masked, RlooConfig, Scale, Singleton, Std, gae, group, per_response, rloo,
 };
+use policy_gradient::objective::{PpoClip, RatioLevel};
 use policy_gradient::{
     Aggregation, EmptyRows, Error, GlobalCounts, GroupFilter, Objective, RolloutCorrection, TokenLogProbConfig, Tokens,
     aggregate, drop_rows, keep_groups, objective, preset, rollout_correction, token_log_probs,
@@ -168,8 +169,8 @@ fn means_do_not_count_padding() {
     assert!((summary.ratio_mean - 0.5f64.exp()).abs() < 1e-6 && (summary.approx_kl_k1 + 0.5).abs() < 1e-6);
     assert_eq!(summary.clip_fraction_high, 1.0);
     // The sequence's ratio is over counted tokens too: exp(0.5), not exp(0.25).
-    let level = policy_gradient::objective::RatioLevel::SequenceMean;
-    let config = policy_gradient::objective::PpoClip { level, ..Default::default() };
+    let level = RatioLevel::SequenceMean;
+    let config = PpoClip { level, ..PpoClip::default() };
     let (logp, old) = (floats(&[vec![-1.0; 4]], &device), floats(&[vec![-1.5, -1.5, -1.0, -1.0]], &device));
     let out = objective(logp, old, per_response(&[-1.0], &device), m, &Objective::PpoClip(config)).unwrap();
     assert_close(&values(out.loss)[..2], &[0.5f64.exp(); 2], 1e-6);
@@ -224,7 +225,8 @@ fn the_size_of_a_chunk_changes_no_result() {
             let gradients = both.backward();
             all.extend(values(hidden.grad(&gradients).unwrap()));
             all.extend(values(head.grad(&gradients).unwrap()));
-            let logits = hidden.detach().matmul(head.detach().transpose().unsqueeze()).require_grad();
+            let logits = hidden.detach().matmul(head.detach().transpose().unsqueeze());
+            let logits = Tensor::<3>::from_data(logits.into_data(), &device).require_grad();
             let out = token_log_probs_from_logits(logits.clone(), targets, m, &config).unwrap();
             let both = (out.logp + out.entropy.mul_scalar(0.5)).sum();
             all.extend(values(both.clone()));

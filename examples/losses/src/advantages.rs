@@ -5,11 +5,13 @@ use policy_gradient::advantage::{
     RlooConfig, Scale, Singleton, Std, Whiten, WhitenMoments,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::call::{Call, Failure};
 use crate::describe::{Function, Input, Output, Param, input, optional, param, plain};
-use crate::functions::{MASK, config, fields};
+#[cfg(test)]
+use crate::functions::fields;
+use crate::functions::{MASK, config};
 
 const REWARDS: fn() -> Input = || {
     input("rewards", "float", "[n]", "One reward per response; NaN means \"could not be scored\": advantage zero, left out of all statistics.")
@@ -438,7 +440,7 @@ fn returns(call: &mut Call, out: advantage::Returns) {
 
 /// The defaults that `--list` prints, to compare with the crate's own.
 #[cfg(test)]
-pub fn defaults() -> Vec<(&'static str, Value)> {
+pub fn defaults() -> Vec<(&'static str, serde_json::Value)> {
     vec![
         ("advantage.group", fields(&GroupConfig::default())),
         ("advantage.rloo", fields(&RlooConfig::default())),

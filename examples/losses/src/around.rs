@@ -7,11 +7,13 @@ use policy_gradient::{
     length_statistics, reward_statistics, rollout_correction,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::advantages::columns;
 use crate::describe::{Function, Input, input, optional, param, plain, required};
-use crate::functions::{MASK, config, fields};
+#[cfg(test)]
+use crate::functions::fields;
+use crate::functions::{MASK, config};
 
 const REWARDS: fn() -> Input = || input("rewards", "float", "[n]", "One reward per response; NaN means unscored.");
 const GROUPS: fn() -> Input = || input("groups", "id", "[n]", "The prompt of each response.");
@@ -420,7 +422,7 @@ fn corrections() -> Vec<Function> {
 
 /// The defaults that `--list` prints, to compare with the crate's own.
 #[cfg(test)]
-pub fn defaults() -> Vec<(&'static str, Value)> {
+pub fn defaults() -> Vec<(&'static str, serde_json::Value)> {
     vec![
         ("reward.combine", fields(&Combine::default())),
         ("reward.shape", fields(&Shaping::default())),

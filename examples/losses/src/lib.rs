@@ -2,6 +2,8 @@
 //!
 //! The binary `losses` is a thin shell around [`Record::parse`] and [`evaluate`].
 #![forbid(unsafe_code)]
+// The descriptions are large `json!` literals.
+#![recursion_limit = "512"]
 
 mod advantages;
 pub mod array;
@@ -55,33 +57,33 @@ impl Record {
             .or_else(|first| serde_json::from_str(&array::quote_bare(line)).map_err(|_| first))
             .map_err(|e| format!("not JSON: {e}"))?;
         let Value::Object(mut fields) = value else { return Err("expected an object".into()) };
-        let id = fields.shift_remove("id").ok_or("no `id`")?;
+        let id = fields.remove("id").ok_or("no `id`")?;
         if !(id.is_string() || id.is_number()) {
             return Err(format!("`id` should be a string or a number, found {id}"));
         }
-        let name = fields.shift_remove("function").ok_or("no `function`")?;
+        let name = fields.remove("function").ok_or("no `function`")?;
         let name = name.as_str().ok_or_else(|| format!("`function` should be a string, found {name}"))?;
         let function = table
             .0
             .get(name)
             .ok_or_else(|| format!("there is no function `{name}`; `losses --list` prints all of them"))?;
-        let params = fields.shift_remove("params").unwrap_or_else(|| json!({}));
+        let params = fields.remove("params").unwrap_or_else(|| json!({}));
         let params = if params.is_null() { json!({}) } else { params };
         check_params(&params, function)?;
         let run = (function.prepare)(params).map_err(|e| format!("`params` of `{name}`: {e}"))?;
-        let dtype = match fields.shift_remove("dtype") {
+        let dtype = match fields.remove("dtype") {
             None | Some(Value::Null) => None,
             Some(Value::String(s)) if s == "f32" || s == "float32" => Some(DType::F32),
             Some(Value::String(s)) if s == "f64" || s == "float64" => Some(DType::F64),
             Some(other) => return Err(format!("`dtype` should be \"f32\" or \"f64\", found {other}")),
         };
-        let inputs = match fields.shift_remove("inputs") {
+        let inputs = match fields.remove("inputs") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(inputs)) => inputs,
             Some(other) => return Err(format!("`inputs` should be an object, found {other}")),
         };
         let (inputs, groups) = read_inputs(inputs, function)?;
-        let cotangents = match fields.shift_remove("cotangents") {
+        let cotangents = match fields.remove("cotangents") {
             None | Some(Value::Null) => None,
             Some(Value::Object(given)) => Some(
                 given

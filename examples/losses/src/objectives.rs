@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, Failure};
 use crate::describe::{Function, Input, Output, Param, input, loss, optional, param, plain, required};
-use crate::functions::{MASK, config, fields};
+#[cfg(test)]
+use crate::functions::fields;
+use crate::functions::{MASK, config};
 
 const LOGP: fn() -> Input =
     || input("logp", "float", "[batch, time]", "Log-probabilities of the sampled tokens under the policy being trained, nats. Gradients flow into it.");
@@ -150,11 +152,11 @@ struct RecipeParams {
 
 fn recipe_params(params: Value) -> Result<RecipeParams, String> {
     let Value::Object(mut fields) = params else { return Err("`params` should be an object".into()) };
-    let counts = fields.shift_remove("counts").map(serde_json::from_value::<Option<GlobalCounts>>);
+    let counts = fields.remove("counts").map(serde_json::from_value::<Option<GlobalCounts>>);
     let counts = counts.transpose().map_err(|e| format!("`counts`: {e}"))?.flatten();
-    let ranks = fields.shift_remove("ranks").map_or(Ok(1.0), serde_json::from_value::<f64>);
+    let ranks = fields.remove("ranks").map_or(Ok(1.0), serde_json::from_value::<f64>);
     let ranks = ranks.map_err(|e| format!("`ranks`: {e}"))?;
-    let base = match fields.shift_remove("preset") {
+    let base = match fields.remove("preset") {
         None => json!({"advantage": "supplied"}),
         Some(name) => {
             let found = preset::all().into_iter().find(|(known, _)| name == **known);

@@ -11,7 +11,7 @@ use crate::num::from_host;
 
 /// ReMax: the reward minus that of the greedy response to the same prompt.
 ///
-/// `A_i = R_i - R_greedy`, [arXiv:2310.10505], equation 6. Both slices have one entry per response.
+/// `A_i = R_i - R_greedy`, [arXiv:2310.10505]. Both slices have one entry per response.
 ///
 /// # Errors
 /// [`Error::Shape`] when lengths differ, [`Error::Value`] for an infinite reward.
@@ -63,7 +63,7 @@ pub fn remax_tokens(rewards: Tensor<2>, greedy_rewards: &[f64], mask: Tensor<2, 
 /// OPO: the reward minus the length-weighted mean reward of the group, the baseline of least variance when every token
 /// contributes alike.
 ///
-/// `A_i = R_i - sum_j l_j R_j / sum_j l_j`, [arXiv:2505.23585], equation 9. `lengths` are the responses' counted tokens.
+/// `A_i = R_i - sum_j l_j R_j / sum_j l_j`, [arXiv:2505.23585]. `lengths` are the responses' counted tokens.
 /// Groups of one follow `singleton` (verl: the reward). Where all lengths are zero so is the advantage.
 ///
 /// # Errors
@@ -108,7 +108,7 @@ pub fn opo(rewards: &[f64], lengths: &[usize], groups: &[u64], singleton: Single
 /// GPG: the centred reward, scaled up by how many responses carry no reward.
 ///
 /// `A_i = alpha (R_i - mean_g)` with `alpha = B / (number of non-zero rewards)` over all responses of the call,
-/// [arXiv:2504.02546], equations 8 and 9. Groups of one follow `singleton` (verl: the reward).
+/// [arXiv:2504.02546]. Groups of one follow `singleton` (verl: the reward).
 ///
 /// # Errors
 /// As [`group`](super::group()).
@@ -206,7 +206,7 @@ impl Default for GdpoConfig {
 /// GDPO: every reward is normalised within its group on its own, so that none drowns the others; then weighted, summed
 /// and normalised over the batch.
 ///
-/// `A = norm_batch(sum_k w_k (R_k - mean_g) / (std_g + eps))`, [arXiv:2601.05242], equations 4 to 6. A NaN in one column
+/// `A = norm_batch(sum_k w_k (R_k - mean_g) / (std_g + eps))`, [arXiv:2601.05242]. A NaN in one column
 /// leaves that column out for that response; responses without any value get zero.
 ///
 /// # Errors

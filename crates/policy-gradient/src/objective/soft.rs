@@ -37,7 +37,7 @@ impl Default for Sapo {
 
 /// SAPO: a smooth gate on the ratio instead of a clip.
 ///
-/// `-A sigmoid(tau (r - 1)) 4 / tau`, [arXiv:2511.20347], equations 5 and 6; `tau` depends on the sign of the
+/// `-A sigmoid(tau (r - 1)) 4 / tau`, [arXiv:2511.20347]; `tau` depends on the sign of the
 /// advantage. Its gradient is REINFORCE's at `r = 1` and fades on both sides. Arguments and errors as for
 /// [`objective`](super::objective).
 ///
@@ -85,7 +85,7 @@ pub fn sapo(
 
 /// Settings of [`gmpo`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Gmpo {
     /// The range of each token's *log*-ratio: `[-low, high]`. The paper takes 0.4 and 0.4.
     pub clip: Clip,
@@ -100,7 +100,7 @@ impl Default for Gmpo {
 /// GMPO: the geometric mean of the tokens' ratios, each clipped on the side where it would run away.
 ///
 /// `-A exp(1/n sum_t c_t)` with `c_t = min(l, clip(l, -low, high))` for positive and the maximum of the two for negative
-/// advantages, `l = logp - old_logp`, [arXiv:2507.20673], equation 4. The loss of a sequence stands at each of its
+/// advantages, `l = logp - old_logp`, [arXiv:2507.20673]. The loss of a sequence stands at each of its
 /// tokens: aggregate with [`SequenceMeanTokenMean`](crate::Aggregation::SequenceMeanTokenMean) (verl and TRL count
 /// empty rows). The advantage is the mean over the row's tokens. Other arguments and errors as for
 /// [`objective`](super::objective).
@@ -204,7 +204,7 @@ impl Default for Dppo {
 
 /// DPPO: drop tokens whose *probability*, not ratio, has moved too far in the direction of the advantage.
 ///
-/// [arXiv:2602.04879], equations 9 to 12. A rare token may multiply its probability without leaving the trust region; a
+/// [arXiv:2602.04879]. A rare token may multiply its probability without leaving the trust region; a
 /// frequent one may not. Dropped tokens have loss and gradient zero. Arguments and errors as for
 /// [`objective`](super::objective).
 ///

@@ -184,7 +184,7 @@ def advantages():
         dense = rounded(np.random.default_rng(seed + 50).standard_normal(mask.shape))
         out, returns = verl.compute_remax_outcome_advantage(dense, greedy, mask)
         case(file, "verl remax", "advantage.remax_tokens", {}, {"rewards": dense, "greedy_rewards": greedy},
-             {"advantages": out, "returns": returns * mask}, mask=mask, poison=True)
+             {"advantages": out * mask, "returns": returns * mask}, mask=mask, poison=True)
         for gamma in (1.0, 0.9):
             config = SimpleNamespace(gamma=gamma)
             out, returns = verl.compute_reinforce_plus_plus_outcome_advantage(dense, mask, config=config)
@@ -663,7 +663,6 @@ def openrlhf_losses():
         for estimator in ("k1", "k2", "k3")[: 3 if seed < 12 else 0]:
             for unbiased, old in ((False, None), (True, None), (True, b.old)):
                 leaf, ref = b.leaf(), b.ref * (25 if seed % 3 == 2 else 1)
-                # compute_approx_kl casts to float32; its formula is what is compared.
                 value = openrlhf_utils.compute_approx_kl(leaf, ref, old, estimator, unbiased)
                 params = {"estimator": estimator, "value_bound": 10.0, "gradient": "of_k2" if unbiased else "of_estimator",
                           "log_ratio": {"low": -10.0 if estimator == "k3" else None, "high": None}}
@@ -813,7 +812,7 @@ def log_probs():
         mask = masks(rng, 2, 4)
         width, vocabulary = 3, 7
         temperature = [1.0, 0.7, 2.0][seed % 3]
-        hidden, head = rounded(rng.standard_normal((2, 4, width)), 3), rounded(2 * rng.standard_normal((vocabulary, width)), 3)
+        hidden, head = rounded(rng.standard_normal((2, 4, width)), 3), rounded(rng.standard_normal((vocabulary, width)), 3)
         targets = torch.as_tensor(rng.integers(0, vocabulary, (2, 4)))
         up = {"logp": rounded(rng.standard_normal((2, 4)), 3), "entropy": rounded(rng.standard_normal((2, 4)), 3)}
         hidden.requires_grad_(), head.requires_grad_()

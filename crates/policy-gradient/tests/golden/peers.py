@@ -2,7 +2,8 @@
 
 Installing those packages with all they need takes gigabytes and a GPU; their losses are functions of tensors. `take` reads a
 source file of a package that was installed with `pip install --no-deps`, cuts out the named functions and classes and runs
-their text, unchanged but for decorators, with nothing but PyTorch and NumPy in scope.
+their text, unchanged but for decorators, with nothing but PyTorch and NumPy in scope. Their casts to float32 become casts to
+float64, so that what is compared is the formula.
 """
 
 import __future__
@@ -20,9 +21,13 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+torch.Tensor.float = torch.Tensor.double
+
 VERSIONS = {name: version(name) for name in ("verl", "trl", "openrlhf")}
 EXPECTED = {"verl": "0.9.1", "trl": "1.16.0", "openrlhf": "0.11.2"}
-assert VERSIONS == EXPECTED, f"golden values are of {EXPECTED}, installed are {VERSIONS}"
+assert torch.Tensor.float = torch.Tensor.double
+
+VERSIONS == EXPECTED, f"golden values are of {EXPECTED}, installed are {VERSIONS}"
 
 
 @functools.cache
@@ -49,7 +54,7 @@ def take(package, path, *names, **scope):
             node for node in holder if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Assign)) and named(node, last)
         )
         if not isinstance(node, ast.Assign):
-            node.decorator_list = []
+            node.decorator_list = [d for d in node.decorator_list if ast.unparse(d) == "torch.no_grad()"]
         body.append(node)
     module = ast.Module(body=body, type_ignores=[])
     # Annotations name types that are not in scope; they need not be evaluated.
