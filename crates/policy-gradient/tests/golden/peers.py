@@ -25,9 +25,7 @@ torch.Tensor.float = torch.Tensor.double
 
 VERSIONS = {name: version(name) for name in ("verl", "trl", "openrlhf")}
 EXPECTED = {"verl": "0.9.1", "trl": "1.16.0", "openrlhf": "0.11.2"}
-assert torch.Tensor.float = torch.Tensor.double
-
-VERSIONS == EXPECTED, f"golden values are of {EXPECTED}, installed are {VERSIONS}"
+assert VERSIONS == EXPECTED, f"golden values are of {EXPECTED}, installed are {VERSIONS}"
 
 
 @functools.cache
