@@ -140,9 +140,7 @@ impl<B: LogitLogProbsOps, C: CheckpointStrategy> LogitLogProbsOps for Autodiff<B
                 let out = B::logit_log_probs(logits.clone(), targets.clone(), temperature, chunk);
                 prep.finish((logits, targets, temperature, chunk), out)
             }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::logit_log_probs(logits, targets, temperature, chunk))
-            }
+            OpsKind::UnTracked(prep) => prep.finish(B::logit_log_probs(logits, targets, temperature, chunk)),
         }
     }
 }

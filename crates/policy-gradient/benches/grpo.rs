@@ -46,14 +46,9 @@ fn measure(mut run: impl FnMut()) -> (f64, usize) {
 }
 
 fn grpo(new: TokenLogProbs, old: &Tensor<2>, advantages: &Tensor<2>, mask: &Tensor<2, Bool>) -> Tensor<1> {
-    let per_token = objective(
-        new.logp,
-        old.clone(),
-        advantages.clone(),
-        mask.clone(),
-        &Objective::ppo_clip(0.2, 0.28),
-    )
-    .expect("shapes fit");
+    let per_token =
+        objective(new.logp, old.clone(), advantages.clone(), mask.clone(), &Objective::ppo_clip(0.2, 0.28))
+            .expect("shapes fit");
     let counts = GlobalCounts::of(mask).expect("a mask on the CPU");
     aggregate(per_token.loss, mask.clone(), Aggregation::TokenMean, &counts).expect("shapes fit")
 }
@@ -72,8 +67,8 @@ fn losses(batch: usize, time: usize, vocabulary: usize, from_hidden: bool) -> (f
         let hidden = Tensor::<3>::random([batch, time, WIDTH], normal, &device).require_grad();
         let head = (Tensor::<2>::random([vocabulary, WIDTH], normal, &device) * 0.05).detach().require_grad();
         let (seconds, bytes) = measure(|| {
-            let new =
-                token_log_probs(hidden.clone(), head.clone(), targets.clone(), mask.clone(), &config).expect("shapes fit");
+            let new = token_log_probs(hidden.clone(), head.clone(), targets.clone(), mask.clone(), &config)
+                .expect("shapes fit");
             let gradients = grpo(new, &old, &advantages, &mask).backward();
             assert!(hidden.grad(&gradients).is_some() && head.grad(&gradients).is_some());
         });
@@ -81,7 +76,8 @@ fn losses(batch: usize, time: usize, vocabulary: usize, from_hidden: bool) -> (f
     }
     let logits = Tensor::<3>::random([batch, time, vocabulary], normal, &device).require_grad();
     let (seconds, bytes) = measure(|| {
-        let new = token_log_probs_from_logits(logits.clone(), targets.clone(), mask.clone(), &config).expect("shapes fit");
+        let new = token_log_probs_from_logits(logits.clone(), targets.clone(), mask.clone(), &config)
+            .expect("shapes fit");
         let gradients = grpo(new, &old, &advantages, &mask).backward();
         assert!(logits.grad(&gradients).is_some());
     });
@@ -115,7 +111,9 @@ fn main() {
         "logits-large" => losses(4, 1024, 49152, false),
         "advantages" => {
             let (tokens, responses) = advantages();
-            println!(r#"{{"case":"advantages","gae_1e6_tokens_s":{tokens},"group_1e6_responses_s":{responses}}}"#);
+            println!(
+                r#"{{"case":"advantages","gae_1e6_tokens_s":{tokens},"group_1e6_responses_s":{responses}}}"#
+            );
             return;
         }
         _ => {

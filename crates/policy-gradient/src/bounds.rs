@@ -67,7 +67,9 @@ impl Bounds {
 
     /// Whether a number lies in the range, ends included; NaN never does.
     pub(crate) fn contains(&self, value: f64) -> bool {
-        !value.is_nan() && self.low.is_none_or(|low| value >= low) && self.high.is_none_or(|high| value <= high)
+        !value.is_nan()
+            && self.low.is_none_or(|low| value >= low)
+            && self.high.is_none_or(|high| value <= high)
     }
 
     /// Cuts the values to the range.

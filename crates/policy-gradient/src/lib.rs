@@ -30,7 +30,7 @@ pub use log_probs::{TokenLogProbConfig, TokenLogProbs, token_log_probs, token_lo
 pub use objective::{Objective, PerToken, objective};
 pub use recipe::{Advantage, KlTerm, Loss, Recipe, Tokens};
 pub use rollout::{
-    Measure, Normalise, Reject, Rejected, RolloutCorrected, RolloutCorrection, RolloutDiagnostics, RolloutWeight,
-    Span, When, geometric_mean_weights, rollout_correction,
+    Measure, Normalise, Reject, Rejected, RolloutCorrected, RolloutCorrection, RolloutDiagnostics,
+    RolloutWeight, Span, When, geometric_mean_weights, rollout_correction,
 };
 pub use value::{ValueClip, ValueLoss, explained_variance, value_loss};

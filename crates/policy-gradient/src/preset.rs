@@ -226,11 +226,8 @@ pub fn cispo_verl() -> Recipe {
 
 /// CISPO in TRL: the cap is an absolute 5, as its documentation recommends.
 pub fn cispo_trl() -> Recipe {
-    let objective = Objective::Cispo(Cispo {
-        ratio: Bounds::at_most(5.0),
-        log_ratio: Bounds::NONE,
-        ..Cispo::default()
-    });
+    let objective =
+        Objective::Cispo(Cispo { ratio: Bounds::at_most(5.0), log_ratio: Bounds::NONE, ..Cispo::default() });
     Recipe { advantage: normalised(1, 1e-4, Singleton::Zero), objective, ..cispo() }
 }
 
@@ -373,11 +370,7 @@ pub fn clip_cov() -> Recipe {
 
 /// KL-Cov [arXiv:2505.22617] on GRPO's advantages.
 pub fn kl_cov() -> Recipe {
-    recipe(
-        normalised(1, 1e-6, Singleton::Zero),
-        Objective::KlCov(KlCov::default()),
-        Aggregation::TokenMean,
-    )
+    recipe(normalised(1, 1e-6, Singleton::Zero), Objective::KlCov(KlCov::default()), Aggregation::TokenMean)
 }
 
 /// Every preset with its name, those with an argument at a usual value: for tests, tables and command lines.

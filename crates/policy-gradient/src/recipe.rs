@@ -82,12 +82,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// The four tensors that every recipe needs.
-    pub fn new(
-        logp: Tensor<2>,
-        old_logp: Tensor<2>,
-        advantages: Tensor<2>,
-        mask: Tensor<2, Bool>,
-    ) -> Self {
+    pub fn new(logp: Tensor<2>, old_logp: Tensor<2>, advantages: Tensor<2>, mask: Tensor<2, Bool>) -> Self {
         Self { logp, old_logp, advantages, mask, ref_logp: None, entropy: None, weights: None }
     }
 }
@@ -167,8 +162,7 @@ impl Recipe {
             let ref_logp =
                 ref_logp.ok_or(Error::Missing { argument: "ref_logp", needed_by: "a KL penalty" })?;
             let kl = kl(logp, ref_logp, Some(old_logp), mask.clone(), &term.kl)?;
-            let mean =
-                aggregate(kl.clone().without_autodiff(), mask.clone(), self.aggregation, counts)?;
+            let mean = aggregate(kl.clone().without_autodiff(), mask.clone(), self.aggregation, counts)?;
             penalty = Some(to_host("kl", mean)?[0]);
             per_token = per_token.plus_kl(kl, term.beta)?;
         }

@@ -455,7 +455,10 @@ impl Rows {
         let at = |i: usize| {
             let d = bounded[i];
             // The sampler's side of an unscored token is the trainer's.
-            let (p, q) = (probability(if sampler[i].is_nan() { trainer[i] } else { sampler[i] }), probability(trainer[i]));
+            let (p, q) = (
+                probability(if sampler[i].is_nan() { trainer[i] } else { sampler[i] }),
+                probability(trainer[i]),
+            );
             match config.measure {
                 Measure::Ratio => d,
                 Measure::K1 => -d,
@@ -466,8 +469,7 @@ impl Rows {
                 Measure::RatioDistance => d.exp_m1().abs(),
             }
         };
-        let values: Vec<f64> =
-            (0..d.len()).map(|i| if self.counted[i] { at(i) } else { 0.0 }).collect();
+        let values: Vec<f64> = (0..d.len()).map(|i| if self.counted[i] { at(i) } else { 0.0 }).collect();
         let mut measured = self.over(&values, config.over);
         if config.measure == Measure::Ratio {
             measured.iter_mut().for_each(|v| *v = v.exp());

@@ -78,9 +78,8 @@ fn dividing_by_the_deviation_is_no_multiple_of_the_gradient() {
 fn expected_kl(config: &Kl, sampler: &[f64; 3]) -> [f64; 3] {
     let device = Device::flex().autodiff();
     let (p, q, old) = (softmax(&LOGITS), softmax(&REFERENCE), softmax(&OLD));
-    let row = |v: [f64; 3]| {
-        Tensor::<2>::from_data(TensorData::new(v.to_vec(), [1, 3]), (&device, DType::F64))
-    };
+    let row =
+        |v: [f64; 3]| Tensor::<2>::from_data(TensorData::new(v.to_vec(), [1, 3]), (&device, DType::F64));
     let logs = |p: [f64; 3]| row(p.map(f64::ln));
     let leaf = logs(p).require_grad();
     let all = Tensor::full([1, 3], true, &device);
@@ -124,7 +123,8 @@ fn k1_and_k3_are_unbiased_as_values() {
     let device = Device::flex();
     let (p, q) = (softmax(&LOGITS), softmax(&REFERENCE));
     let exact: f64 = (0..3).map(|a| p[a] * (p[a] / q[a]).ln()).sum();
-    let row = |v: [f64; 3]| Tensor::<2>::from_data(TensorData::new(v.to_vec(), [1, 3]), (&device, DType::F64));
+    let row =
+        |v: [f64; 3]| Tensor::<2>::from_data(TensorData::new(v.to_vec(), [1, 3]), (&device, DType::F64));
     for estimator in [KlEstimator::K1, KlEstimator::K3] {
         let all = Tensor::full([1, 3], true, &device);
         let term = kl(row(p.map(f64::ln)), row(q.map(f64::ln)), None, all, &Kl::new(estimator)).unwrap();
@@ -142,7 +142,13 @@ fn leave_one_out_is_unbiased_on_samples() {
     let mut draw = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let u = (state >> 11) as f64 / (1u64 << 53) as f64;
-        if u < p[0] { 0 } else if u < p[0] + p[1] { 1 } else { 2 }
+        if u < p[0] {
+            0
+        } else if u < p[0] + p[1] {
+            1
+        } else {
+            2
+        }
     };
     let groups = 20_000;
     let (mut sum, mut squares) = ([0.0; 3], [0.0; 3]);

@@ -36,11 +36,15 @@ fn counted() -> Vec<Vec<bool>> {
 
 /// Compares the gradient of `loss` at `point` with differences of its value.
 #[track_caller]
-fn check<const D: usize>(name: &str, shape: [usize; D], point: &[f64], loss: impl Fn(Tensor<D>) -> Tensor<1>) {
+fn check<const D: usize>(
+    name: &str,
+    shape: [usize; D],
+    point: &[f64],
+    loss: impl Fn(Tensor<D>) -> Tensor<1>,
+) {
     let device = Device::flex().autodiff();
-    let tensor = |data: &[f64]| {
-        Tensor::<D>::from_data(TensorData::new(data.to_vec(), shape), (&device, DType::F64))
-    };
+    let tensor =
+        |data: &[f64]| Tensor::<D>::from_data(TensorData::new(data.to_vec(), shape), (&device, DType::F64));
     let leaf = tensor(point).require_grad();
     let found = gradient(loss(leaf.clone()), &leaf);
     for i in 0..point.len() {
@@ -71,7 +75,10 @@ fn objectives() {
         ("dual clip", ppo(&|c| c.dual = Some(1.3))),
         ("cap", ppo(&|c| c.cap = Some(1.4))),
         ("cap inside the clip range", ppo(&|c| c.cap = Some(1.05))),
-        ("sequence mean", ppo(&|c| (c.level, c.clip) = (RatioLevel::SequenceMean, Clip { low: 0.1, high: 0.1 }))),
+        (
+            "sequence mean",
+            ppo(&|c| (c.level, c.clip) = (RatioLevel::SequenceMean, Clip { low: 0.1, high: 0.1 })),
+        ),
         ("sequence sum", ppo(&|c| c.level = RatioLevel::SequenceSum)),
         ("bounded log-ratio", ppo(&|c| c.log_ratio = Bounds::symmetric(0.3))),
         ("reinforce", Objective::Reinforce),
@@ -93,7 +100,8 @@ fn objectives() {
             check(name, [3, 4], &logp.concat(), |leaf| {
                 let device = leaf.device();
                 let of = |rows: &[Vec<f64>]| doubles(rows, &device);
-                let out = objective(leaf, of(&old), of(&advantages), mask(&counted(), &device), config).unwrap();
+                let out =
+                    objective(leaf, of(&old), of(&advantages), mask(&counted(), &device), config).unwrap();
                 (out.loss * of(&weights)).sum()
             });
         }
@@ -112,7 +120,9 @@ fn kl_estimators_and_weights() {
                 check(&format!("{estimator:?} {weight:?}"), [3, 4], &logp.concat(), |leaf| {
                     let device = leaf.device();
                     let of = |rows: &[Vec<f64>]| doubles(rows, &device);
-                    kl(leaf, of(&reference), Some(of(&old)), mask(&counted(), &device), &config).unwrap().sum()
+                    kl(leaf, of(&reference), Some(of(&old)), mask(&counted(), &device), &config)
+                        .unwrap()
+                        .sum()
                 });
             }
         }
@@ -122,7 +132,8 @@ fn kl_estimators_and_weights() {
 #[test]
 fn value_losses() {
     let mut draw = Draw(7);
-    let (v, old, returns) = (draw.rows(3, 4, -1.0, 1.0), draw.rows(3, 4, -1.0, 1.0), draw.rows(3, 4, -1.0, 1.0));
+    let (v, old, returns) =
+        (draw.rows(3, 4, -1.0, 1.0), draw.rows(3, 4, -1.0, 1.0), draw.rows(3, 4, -1.0, 1.0));
     for clip in [ValueClip::Off, ValueClip::Pessimistic(0.3), ValueClip::Plain(0.3)] {
         check(&format!("{clip:?}"), [3, 4], &v.concat(), |leaf| {
             let device = leaf.device();
@@ -179,7 +190,8 @@ fn token_log_probabilities_and_entropies() {
     let logits = draw.rows(6, 5, -2.0, 2.0).concat();
     check("logits", [2, 3, 5], &logits, |leaf| {
         let device = leaf.device();
-        let out = token_log_probs_from_logits(leaf, targets(&device), mask(&counted, &device), &config).unwrap();
+        let out =
+            token_log_probs_from_logits(leaf, targets(&device), mask(&counted, &device), &config).unwrap();
         (out.logp * doubles(&up, &device) + out.entropy).sum()
     });
 }

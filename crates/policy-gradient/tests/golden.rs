@@ -49,7 +49,8 @@ fn run(device: Device, dtype: DType, tolerance: (f64, f64)) {
         for line in std::fs::read_to_string(file).unwrap().lines() {
             let expected: Value = serde_json::from_str(line).unwrap();
             let record = Record::parse(line, &table).unwrap_or_else(|e| panic!("{}: {e}", expected["id"]));
-            let found = evaluate(&record, &device, dtype).unwrap_or_else(|e| panic!("{}: {e}", expected["id"]));
+            let found =
+                evaluate(&record, &device, dtype).unwrap_or_else(|e| panic!("{}: {e}", expected["id"]));
             cases += 1;
             gradients += usize::from(!expected["grads"].as_object().unwrap().is_empty());
             let mut problems = compare("output", &found["outputs"], &expected["outputs"], tolerance);
@@ -58,7 +59,12 @@ fn run(device: Device, dtype: DType, tolerance: (f64, f64)) {
                 problems.push(found["error"].to_string());
             }
             if !problems.is_empty() {
-                failures.push(format!("{} ({}): {}", expected["id"], expected["source"], problems.join("; ")));
+                failures.push(format!(
+                    "{} ({}): {}",
+                    expected["id"],
+                    expected["source"],
+                    problems.join("; ")
+                ));
             }
         }
     }

@@ -9,9 +9,9 @@ use policy_gradient::advantage::{
 };
 use policy_gradient::objective::{PpoClip, RatioLevel};
 use policy_gradient::{
-    Aggregation, EmptyRows, Error, GlobalCounts, GroupFilter, Objective, RolloutCorrection, TokenLogProbConfig, Tokens,
-    aggregate, drop_rows, keep_groups, objective, preset, rollout_correction, token_log_probs,
-    token_log_probs_from_logits,
+    Aggregation, EmptyRows, Error, GlobalCounts, GroupFilter, Objective, RolloutCorrection,
+    TokenLogProbConfig, Tokens, aggregate, drop_rows, keep_groups, objective, preset, rollout_correction,
+    token_log_probs, token_log_probs_from_logits,
 };
 
 const ROWS: Aggregation = Aggregation::SequenceMeanTokenMean { empty_rows: EmptyRows::Excluded };
@@ -85,7 +85,8 @@ fn a_batch_masked_out_entirely_gives_zero_with_a_graph() {
         let head = floats(&[vec![1.0, 0.0], vec![0.0, 1.0]], &device).require_grad();
         let hidden = Tensor::<3>::full([2, 3, 2], f32::NAN, &device);
         let targets = Tensor::<2, Int>::zeros([2, 3], &device);
-        let out = token_log_probs(hidden, head.clone(), targets, none, &TokenLogProbConfig::default()).unwrap();
+        let out =
+            token_log_probs(hidden, head.clone(), targets, none, &TokenLogProbConfig::default()).unwrap();
         assert_eq!(gradient(out.logp.sum(), &head), [0.0; 4]);
     }
 }
@@ -98,15 +99,24 @@ fn nan_in_masked_slots_poisons_neither_sum_nor_gradient() {
         let logp = floats(&[vec![-1.0, f64::NAN]], &device).require_grad();
         let m = mask(&[vec![true, false]], &device);
         let bad = floats(&[vec![-1.0, f64::INFINITY]], &device);
-        let out = objective(logp.clone(), bad.clone(), bad, m.clone(), &Objective::ppo_clip(0.2, 0.2)).unwrap();
-        let loss = aggregate(out.loss, m, Aggregation::TokenMean, &GlobalCounts { tokens: 1, sequences: 1, empty_sequences: 0 }).unwrap();
+        let out =
+            objective(logp.clone(), bad.clone(), bad, m.clone(), &Objective::ppo_clip(0.2, 0.2)).unwrap();
+        let loss = aggregate(
+            out.loss,
+            m,
+            Aggregation::TokenMean,
+            &GlobalCounts { tokens: 1, sequences: 1, empty_sequences: 0 },
+        )
+        .unwrap();
         assert_eq!(values(loss.clone()), [1.0]);
         assert_eq!(gradient(loss, &logp), [1.0, 0.0]);
 
-        let logits = Tensor::<3>::from_data([[[0.0f32, 0.0], [f32::NAN, f32::INFINITY]]], &device).require_grad();
+        let logits =
+            Tensor::<3>::from_data([[[0.0f32, 0.0], [f32::NAN, f32::INFINITY]]], &device).require_grad();
         let targets = Tensor::<2, Int>::from_data([[0, -100]], &device);
         let m = mask(&[vec![true, false]], &device);
-        let out = token_log_probs_from_logits(logits.clone(), targets, m, &TokenLogProbConfig::default()).unwrap();
+        let out =
+            token_log_probs_from_logits(logits.clone(), targets, m, &TokenLogProbConfig::default()).unwrap();
         assert_close(&gradient((out.logp + out.entropy).sum(), &logits), &[0.5, -0.5, 0.0, 0.0], 1e-6);
     }
 }
@@ -127,7 +137,11 @@ fn equal_rewards_have_advantages_of_exactly_zero() {
     for reward in [0.1, 1.0 / 3.0, 1e6 + 0.1, -7.7] {
         for n in [2, 3, 7, 100] {
             let (rewards, groups) = (vec![reward; n], vec![0; n]);
-            for scale in [Scale::None, Scale::Group(Std { ddof: 1, eps: 0.0 }), Scale::Batch(Std { ddof: 1, eps: 0.0 })] {
+            for scale in [
+                Scale::None,
+                Scale::Group(Std { ddof: 1, eps: 0.0 }),
+                Scale::Batch(Std { ddof: 1, eps: 0.0 }),
+            ] {
                 let config = GroupConfig { scale, singleton: Singleton::Zero };
                 assert!(group(&rewards, &groups, &config).unwrap().iter().all(|a| *a == 0.0));
             }
@@ -211,15 +225,22 @@ fn groups_of_one_can_be_made_an_error() {
 fn the_size_of_a_chunk_changes_no_result() {
     for device in devices() {
         let device = device.autodiff();
-        let fill = |n: usize, scale: f64| (0..n).map(|i| scale * ((i * 37 % 23) as f64 / 11.0 - 1.0)).collect::<Vec<f64>>();
+        let fill = |n: usize, scale: f64| {
+            (0..n).map(|i| scale * ((i * 37 % 23) as f64 / 11.0 - 1.0)).collect::<Vec<f64>>()
+        };
         let as_f32 = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
         let of = |chunk: usize| {
-            let hidden = Tensor::<3>::from_data(TensorData::new(as_f32(fill(2 * 5 * 4, 1.0)), [2, 5, 4]), &device).require_grad();
-            let head = Tensor::<2>::from_data(TensorData::new(as_f32(fill(11 * 4, 2.0)), [11, 4]), &device).require_grad();
+            let hidden =
+                Tensor::<3>::from_data(TensorData::new(as_f32(fill(2 * 5 * 4, 1.0)), [2, 5, 4]), &device)
+                    .require_grad();
+            let head = Tensor::<2>::from_data(TensorData::new(as_f32(fill(11 * 4, 2.0)), [11, 4]), &device)
+                .require_grad();
             let targets = Tensor::<2, Int>::from_data([[0, 3, 10, 5, 2], [1, 1, 9, 8, 0]], &device);
-            let m = mask(&[vec![true, true, true, true, false], vec![false, true, true, true, true]], &device);
+            let m =
+                mask(&[vec![true, true, true, true, false], vec![false, true, true, true, true]], &device);
             let config = TokenLogProbConfig { temperature: 0.7, chunk };
-            let out = token_log_probs(hidden.clone(), head.clone(), targets.clone(), m.clone(), &config).unwrap();
+            let out =
+                token_log_probs(hidden.clone(), head.clone(), targets.clone(), m.clone(), &config).unwrap();
             let both = (out.logp + out.entropy.mul_scalar(0.5)).sum();
             let mut all = values(both.clone());
             let gradients = both.backward();

@@ -14,17 +14,28 @@ use crate::functions::fields;
 use crate::functions::{MASK, config};
 
 const REWARDS: fn() -> Input = || {
-    input("rewards", "float", "[n]", "One reward per response; NaN means \"could not be scored\": advantage zero, left out of all statistics.")
+    input(
+        "rewards",
+        "float",
+        "[n]",
+        "One reward per response; NaN means \"could not be scored\": advantage zero, left out of all statistics.",
+    )
 };
-const GROUPS: fn() -> Input =
-    || input("groups", "id", "[n]", "The prompt of each response, as numbers or strings; groups may have any sizes and order.");
-const TOKEN_REWARDS: fn() -> Input = || {
-    input("rewards", "float", "[batch, time]", "Rewards per token; values outside the mask are not read.")
+const GROUPS: fn() -> Input = || {
+    input(
+        "groups",
+        "id",
+        "[n]",
+        "The prompt of each response, as numbers or strings; groups may have any sizes and order.",
+    )
 };
+const TOKEN_REWARDS: fn() -> Input =
+    || input("rewards", "float", "[batch, time]", "Rewards per token; values outside the mask are not read.");
 const ADVANTAGES: fn() -> Output = || plain("advantages", "[n]", "One advantage per response.");
 const TOKEN_ADVANTAGES: fn() -> Output =
     || plain("advantages", "[batch, time]", "Advantages per token, zero outside the mask.");
-const RETURNS: fn() -> Output = || plain("returns", "[batch, time]", "Returns per token, zero outside the mask.");
+const RETURNS: fn() -> Output =
+    || plain("returns", "[batch, time]", "Returns per token, zero outside the mask.");
 const SINGLETON: fn(&str) -> Param =
     |default| param("singleton", "Singleton", json!(default), "What a group of one gets.");
 
@@ -104,7 +115,9 @@ pub(crate) fn columns(call: &mut Call, weights: Option<&[f64]>) -> Result<Vec<Re
     let [n, k] = tensor.dims();
     let data = call.list("rewards")?;
     if weights.is_some_and(|w| w.len() != k) {
-        return Err(Failure::Record(format!("expected {k} values in `weights`, one per column of `rewards`")));
+        return Err(Failure::Record(format!(
+            "expected {k} values in `weights`, one per column of `rewards`"
+        )));
     }
     Ok((0..k)
         .map(|j| RewardColumn {
@@ -129,7 +142,12 @@ pub fn functions() -> Vec<Function> {
             name: "advantage.group",
             about: "GRPO, Dr. GRPO, MaxRL, batch-scaled: (R - mean of the group) / divisor.",
             params: vec![
-                param("scale", "Scale", json!({"group": {"ddof": 1, "eps": 1e-6}}), "What the centred reward is divided by."),
+                param(
+                    "scale",
+                    "Scale",
+                    json!({"group": {"ddof": 1, "eps": 1e-6}}),
+                    "What the centred reward is divided by.",
+                ),
                 SINGLETON("zero"),
             ],
             inputs: vec![REWARDS(), GROUPS()],
@@ -148,7 +166,12 @@ pub fn functions() -> Vec<Function> {
             about: "Leave-one-out: R - mean of the group's other rewards.",
             params: vec![
                 SINGLETON("zero"),
-                param("normalise", "Std or null", json!(null), "Normalise over all responses afterwards (TRL's normalize_advantages: eps 1e-4)."),
+                param(
+                    "normalise",
+                    "Std or null",
+                    json!(null),
+                    "Normalise over all responses afterwards (TRL's normalize_advantages: eps 1e-4).",
+                ),
             ],
             inputs: vec![REWARDS(), GROUPS()],
             outputs: vec![ADVANTAGES()],
@@ -165,7 +188,10 @@ pub fn functions() -> Vec<Function> {
             name: "advantage.remax",
             about: "R - reward of the greedy response.",
             params: vec![],
-            inputs: vec![REWARDS(), input("greedy_rewards", "float", "[n]", "The greedy response's reward, for each response.")],
+            inputs: vec![
+                REWARDS(),
+                input("greedy_rewards", "float", "[n]", "The greedy response's reward, for each response."),
+            ],
             outputs: vec![ADVANTAGES()],
             prepare: |p| {
                 let _: Nothing = config(p)?;
@@ -201,7 +227,11 @@ pub fn functions() -> Vec<Function> {
             name: "advantage.opo",
             about: "R - length-weighted mean reward of the group.",
             params: vec![SINGLETON("raw")],
-            inputs: vec![REWARDS(), input("lengths", "int", "[n]", "Counted tokens of each response."), GROUPS()],
+            inputs: vec![
+                REWARDS(),
+                input("lengths", "int", "[n]", "Counted tokens of each response."),
+                GROUPS(),
+            ],
             outputs: vec![ADVANTAGES()],
             prepare: |p| {
                 let c: OnlySingleton = config(p)?;
@@ -231,7 +261,12 @@ pub fn functions() -> Vec<Function> {
         Function {
             name: "advantage.pass_at_k",
             about: "The best response of a group gets (r1 - r2) / (std + eps), the others 0; groups of one are refused.",
-            params: vec![param("scale", "Scale", json!({"group": {"ddof": 1, "eps": 1e-6}}), "`none` or `group`.")],
+            params: vec![param(
+                "scale",
+                "Scale",
+                json!({"group": {"ddof": 1, "eps": 1e-6}}),
+                "`none` or `group`.",
+            )],
             inputs: vec![REWARDS(), GROUPS()],
             outputs: vec![ADVANTAGES()],
             prepare: |p| {
@@ -248,10 +283,28 @@ pub fn functions() -> Vec<Function> {
             about: "GDPO, and TRL's normalize_then_sum: each reward function normalised within its group, weighted, summed, normalised over the batch.",
             params: vec![
                 param("weights", "[k] or null", json!(null), "One weight per column; null is all ones."),
-                param("group", "{scale, singleton}", json!({"scale": {"group": {"ddof": 1, "eps": 1e-6}}, "singleton": "zero"}), "As for advantage.group."),
-                param("batch", "Std or null", json!({"ddof": 1, "eps": 1e-6}), "Normalisation of the sum over all responses (TRL: ddof 1, eps 1e-4)."),
+                param(
+                    "group",
+                    "{scale, singleton}",
+                    json!({"scale": {"group": {"ddof": 1, "eps": 1e-6}}, "singleton": "zero"}),
+                    "As for advantage.group.",
+                ),
+                param(
+                    "batch",
+                    "Std or null",
+                    json!({"ddof": 1, "eps": 1e-6}),
+                    "Normalisation of the sum over all responses (TRL: ddof 1, eps 1e-4).",
+                ),
             ],
-            inputs: vec![input("rewards", "float", "[n, k]", "Rewards of n responses by k functions; NaN where one does not apply."), GROUPS()],
+            inputs: vec![
+                input(
+                    "rewards",
+                    "float",
+                    "[n, k]",
+                    "Rewards of n responses by k functions; NaN where one does not apply.",
+                ),
+                GROUPS(),
+            ],
             outputs: vec![ADVANTAGES()],
             prepare: |p| {
                 let c: Gdpo = config(p)?;
@@ -269,10 +322,24 @@ pub fn functions() -> Vec<Function> {
             about: "GDPO as in verl: the weighted sum is whitened over the tokens of the batch (singleton raw there).",
             params: vec![
                 param("weights", "[k] or null", json!(null), "One weight per column; null is all ones."),
-                param("group", "{scale, singleton}", json!({"scale": {"group": {"ddof": 1, "eps": 1e-6}}, "singleton": "zero"}), "As for advantage.group."),
-                param("whiten", "{variance, floor, mean}", json!({"variance": "unbiased", "floor": {"add": 1e-8}, "mean": "remove"}), "As for advantage.whiten."),
+                param(
+                    "group",
+                    "{scale, singleton}",
+                    json!({"scale": {"group": {"ddof": 1, "eps": 1e-6}}, "singleton": "zero"}),
+                    "As for advantage.group.",
+                ),
+                param(
+                    "whiten",
+                    "{variance, floor, mean}",
+                    json!({"variance": "unbiased", "floor": {"add": 1e-8}, "mean": "remove"}),
+                    "As for advantage.whiten.",
+                ),
             ],
-            inputs: vec![input("rewards", "float", "[batch, k]", "Rewards of each row by k functions."), GROUPS(), MASK()],
+            inputs: vec![
+                input("rewards", "float", "[batch, k]", "Rewards of each row by k functions."),
+                GROUPS(),
+                MASK(),
+            ],
             outputs: vec![TOKEN_ADVANTAGES()],
             prepare: |p| {
                 let c: GdpoTokens = config(p)?;
@@ -294,12 +361,22 @@ pub fn functions() -> Vec<Function> {
                 param("gamma", "number in [0, 1]", json!(1.0), "Discount per token."),
                 param("lambda", "number in [0, 1]", json!(0.95), "Bias against variance."),
                 param("masked", "Masked", json!("skip"), "How tokens outside the mask are treated."),
-                param("whiten", "{variance, floor, mean} or null", json!(null), "Whitening of the advantages afterwards; returns are never whitened. verl: {}."),
+                param(
+                    "whiten",
+                    "{variance, floor, mean} or null",
+                    json!(null),
+                    "Whitening of the advantages afterwards; returns are never whitened. verl: {}.",
+                ),
             ],
             inputs: vec![
                 TOKEN_REWARDS(),
                 input("values", "float", "[batch, time]", "The critic's values."),
-                optional("dones", "bool", "[batch, time]", "True at the last token of each episode in a packed row."),
+                optional(
+                    "dones",
+                    "bool",
+                    "[batch, time]",
+                    "True at the last token of each episode in a packed row.",
+                ),
                 MASK(),
             ],
             outputs: vec![TOKEN_ADVANTAGES(), RETURNS()],
@@ -319,7 +396,12 @@ pub fn functions() -> Vec<Function> {
             about: "Discounted rewards to go: G_t = r_t + gamma G_{t+1}.",
             params: vec![
                 param("gamma", "number in [0, 1]", json!(1.0), "Discount per token."),
-                param("masked", "Masked", json!("skip"), "How tokens outside the mask are treated (OpenRLHF: zero)."),
+                param(
+                    "masked",
+                    "Masked",
+                    json!("skip"),
+                    "How tokens outside the mask are treated (OpenRLHF: zero).",
+                ),
             ],
             inputs: vec![TOKEN_REWARDS(), MASK()],
             outputs: vec![RETURNS()],
@@ -341,7 +423,12 @@ pub fn functions() -> Vec<Function> {
                 param("gamma", "number in [0, 1]", json!(1.0), "Discount per token."),
                 param("masked", "Masked", json!("skip"), "How tokens outside the mask are treated."),
                 param("singleton", "Singleton", json!("raw"), "Not used by this variant."),
-                param("whiten", "{variance, floor, mean}", json!({"variance": "unbiased", "floor": {"add": 1e-8}, "mean": "remove"}), "As for advantage.whiten."),
+                param(
+                    "whiten",
+                    "{variance, floor, mean}",
+                    json!({"variance": "unbiased", "floor": {"add": 1e-8}, "mean": "remove"}),
+                    "As for advantage.whiten.",
+                ),
             ],
             inputs: vec![TOKEN_REWARDS(), MASK()],
             outputs: vec![TOKEN_ADVANTAGES(), RETURNS()],
@@ -363,7 +450,12 @@ pub fn functions() -> Vec<Function> {
                 param("gamma", "number in [0, 1]", json!(1.0), "Not used by this variant."),
                 param("masked", "Masked", json!("skip"), "Not used by this variant."),
                 param("singleton", "Singleton", json!("raw"), "What a group of one gets before whitening."),
-                param("whiten", "{variance, floor, mean}", json!({"variance": "unbiased", "floor": {"add": 1e-8}, "mean": "remove"}), "As for advantage.whiten."),
+                param(
+                    "whiten",
+                    "{variance, floor, mean}",
+                    json!({"variance": "unbiased", "floor": {"add": 1e-8}, "mean": "remove"}),
+                    "As for advantage.whiten.",
+                ),
             ],
             inputs: vec![REWARDS(), GROUPS(), MASK()],
             outputs: vec![TOKEN_ADVANTAGES()],
@@ -384,13 +476,23 @@ pub fn functions() -> Vec<Function> {
             about: "Returns to go - baseline of least variance per position. verl's optimal_token_baseline (alignment column) and tir_optimal_token_baseline (alignment counted).",
             params: vec![
                 param("alignment", "Alignment", json!("column"), "Which tokens of a group are compared."),
-                param("tail", "Tail", json!("zero"), "The baseline where only the longest response reaches (verl's handle_zero_tail: zero if true, own if false)."),
+                param(
+                    "tail",
+                    "Tail",
+                    json!("zero"),
+                    "The baseline where only the longest response reaches (verl's handle_zero_tail: zero if true, own if false).",
+                ),
                 param("eps", "number >= 0", json!(1e-8), "Added to the denominator."),
             ],
             inputs: vec![
                 TOKEN_REWARDS(),
                 input("old_logp", "float", "[batch, time]", "Log-probabilities of the sampled tokens, nats."),
-                input("sum_p_squared", "float", "[batch, time]", "Sum over the vocabulary of squared probabilities."),
+                input(
+                    "sum_p_squared",
+                    "float",
+                    "[batch, time]",
+                    "Sum over the vocabulary of squared probabilities.",
+                ),
                 optional("weights", "float", "[batch, time]", "Importance weights of the sampler."),
                 GROUPS(),
                 MASK(),
@@ -402,7 +504,9 @@ pub fn functions() -> Vec<Function> {
                     let (rewards, logp) = (call.tokens("rewards")?, call.tokens("old_logp")?);
                     let (squares, weights) = (call.tokens("sum_p_squared")?, call.maybe_tokens("weights")?);
                     let (groups, mask) = (call.groups()?, call.mask(rewards.dims())?);
-                    let out = advantage::optimal_token_baseline(rewards, logp, squares, weights, &groups, mask, &c)?;
+                    let out = advantage::optimal_token_baseline(
+                        rewards, logp, squares, weights, &groups, mask, &c,
+                    )?;
                     returns(call, out);
                     Ok(())
                 }))
@@ -413,7 +517,12 @@ pub fn functions() -> Vec<Function> {
             about: "(x - mean) / sqrt(var + eps) over the counted tokens, zero outside the mask.",
             params: whiten_params(),
             inputs: vec![input("values", "float", "[batch, time]", "What is whitened."), MASK()],
-            outputs: vec![plain("values", "[batch, time]", "Whitened values, zero outside the mask."), plain("count", "[]", "Counted tokens."), plain("mean", "[]", "Their mean."), plain("squares", "[]", "The sum of squared distances from it.")],
+            outputs: vec![
+                plain("values", "[batch, time]", "Whitened values, zero outside the mask."),
+                plain("count", "[]", "Counted tokens."),
+                plain("mean", "[]", "Their mean."),
+                plain("squares", "[]", "The sum of squared distances from it."),
+            ],
             prepare: |p| {
                 let c: Whiten = config(p)?;
                 Ok(Box::new(move |call| {
@@ -457,4 +566,3 @@ pub fn defaults() -> Vec<(&'static str, serde_json::Value)> {
         ("advantage.whiten", fields(&Whiten::default())),
     ]
 }
-

@@ -15,9 +15,11 @@ use crate::describe::{Function, Input, input, optional, param, plain, required};
 use crate::functions::fields;
 use crate::functions::{MASK, config};
 
-const REWARDS: fn() -> Input = || input("rewards", "float", "[n]", "One reward per response; NaN means unscored.");
+const REWARDS: fn() -> Input =
+    || input("rewards", "float", "[n]", "One reward per response; NaN means unscored.");
 const GROUPS: fn() -> Input = || input("groups", "id", "[n]", "The prompt of each response.");
-const KL: fn() -> Input = || input("kl", "float", "[batch, time]", "KL per token, nats, from `kl`; not read outside the mask.");
+const KL: fn() -> Input =
+    || input("kl", "float", "[batch, time]", "KL per token, nats, from `kl`; not read outside the mask.");
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -80,7 +82,12 @@ fn rewards() -> Vec<Function> {
         Function {
             name: "reward.combine",
             about: "Weighted sum of several reward functions; NaN leaves one out, all NaN stays NaN (TRL).",
-            params: vec![param("weights", "[k] or null", json!(null), "One weight per column; null is all ones.")],
+            params: vec![param(
+                "weights",
+                "[k] or null",
+                json!(null),
+                "One weight per column; null is all ones.",
+            )],
             inputs: vec![input("rewards", "float", "[n, k]", "Rewards of n responses by k functions.")],
             outputs: vec![plain("rewards", "[n]", "The sums.")],
             prepare: |p| {
@@ -98,7 +105,12 @@ fn rewards() -> Vec<Function> {
             params: vec![
                 param("shift", "number", json!(0.0), "Added first."),
                 param("scale", "number", json!(1.0), "Multiplied next."),
-                param("clip", "Bounds", json!({"low": null, "high": null}), "The range the result is cut to (OpenRLHF's and TRL's reward_clip_range)."),
+                param(
+                    "clip",
+                    "Bounds",
+                    json!({"low": null, "high": null}),
+                    "The range the result is cut to (OpenRLHF's and TRL's reward_clip_range).",
+                ),
             ],
             inputs: vec![REWARDS()],
             outputs: vec![plain("rewards", "[n]", "The shaped rewards.")],
@@ -115,10 +127,23 @@ fn rewards() -> Vec<Function> {
             name: "reward.overlong_penalty",
             about: "DAPO's soft penalty on long responses: 0 up to limit - buffer, linear to -factor at the limit.",
             params: vec![
-                required("limit", "integer", "The longest response allowed (TRL's max_completion_len, verl's max_resp_len)."),
-                required("buffer", "integer <= limit", "TRL's soft_punish_cache, verl's overlong_buffer.len, OpenRLHF's overlong_buffer_len."),
+                required(
+                    "limit",
+                    "integer",
+                    "The longest response allowed (TRL's max_completion_len, verl's max_resp_len).",
+                ),
+                required(
+                    "buffer",
+                    "integer <= limit",
+                    "TRL's soft_punish_cache, verl's overlong_buffer.len, OpenRLHF's overlong_buffer_len.",
+                ),
                 param("factor", "number >= 0", json!(1.0), "The penalty at the limit."),
-                param("beyond", "Beyond", json!("floor"), "Behind the limit: floor (TRL, OpenRLHF) or growing (verl)."),
+                param(
+                    "beyond",
+                    "Beyond",
+                    json!("floor"),
+                    "Behind the limit: floor (TRL, OpenRLHF) or growing (verl).",
+                ),
             ],
             inputs: vec![input("lengths", "int", "[n]", "Lengths of the responses, tokens.")],
             outputs: vec![plain("penalties", "[n]", "To be added to the rewards; never positive.")],
@@ -241,7 +266,12 @@ fn filters() -> Vec<Function> {
         Function {
             name: "keep_groups",
             about: "Which responses dynamic sampling keeps.",
-            params: vec![param("filter", "GroupFilter", json!("varied"), "What makes a group worth keeping.")],
+            params: vec![param(
+                "filter",
+                "GroupFilter",
+                json!("varied"),
+                "What makes a group worth keeping.",
+            )],
             inputs: vec![REWARDS(), GROUPS()],
             outputs: vec![plain("keep", "[n]", "1 where the response stays.")],
             prepare: |p| {
@@ -294,7 +324,11 @@ fn filters() -> Vec<Function> {
                 plain("mean", "[]", "Mean reward."),
                 plain("std", "[]", "Unbiased standard deviation."),
                 plain("frac_reward_zero_std", "[]", "Share of groups whose rewards are all equal."),
-                plain("group_std", "[]", "Mean over groups of two or more of their unbiased standard deviation."),
+                plain(
+                    "group_std",
+                    "[]",
+                    "Mean over groups of two or more of their unbiased standard deviation.",
+                ),
             ],
             prepare: |p| {
                 let _: Nothing = config(p)?;
@@ -312,7 +346,10 @@ fn filters() -> Vec<Function> {
             name: "length_statistics",
             about: "Lengths and the truncated share.",
             params: vec![],
-            inputs: vec![input("lengths", "int", "[n]", "Tokens."), input("truncated", "bool", "[n]", "Which responses were cut off.")],
+            inputs: vec![
+                input("lengths", "int", "[n]", "Tokens."),
+                input("truncated", "bool", "[n]", "Which responses were cut off."),
+            ],
             outputs: vec![
                 plain("mean", "[]", "Mean length."),
                 plain("min", "[]", "Shortest."),
@@ -342,14 +379,34 @@ fn corrections() -> Vec<Function> {
             name: "rollout_correction",
             about: "Weights exp(old_logp - sampler_logp), bounded or masked, and a mask without rejected tokens: TIS, IcePop, sequence weights, rejection, off-policy masks.",
             params: vec![
-                param("weight", "RolloutWeight or null", json!(null), "The importance weight; null leaves weights at one."),
+                param(
+                    "weight",
+                    "RolloutWeight or null",
+                    json!(null),
+                    "The importance weight; null leaves weights at one.",
+                ),
                 param("reject", "[Reject]", json!([]), "A token is refused when it fails any of these."),
                 param("rejected", "Rejected", json!("leave_mask"), "What becomes of refused tokens."),
             ],
             inputs: vec![
-                input("old_logp", "float", "[batch, time]", "Under the trainer at the start of the step, nats."),
-                input("sampler_logp", "float", "[batch, time]", "Under the engine that sampled; NaN means unknown, weight one."),
-                optional("advantages", "float", "[batch], [batch, 1] or [batch, time]", "Needed for conditional rejection."),
+                input(
+                    "old_logp",
+                    "float",
+                    "[batch, time]",
+                    "Under the trainer at the start of the step, nats.",
+                ),
+                input(
+                    "sampler_logp",
+                    "float",
+                    "[batch, time]",
+                    "Under the engine that sampled; NaN means unknown, weight one.",
+                ),
+                optional(
+                    "advantages",
+                    "float",
+                    "[batch], [batch, 1] or [batch, time]",
+                    "Needed for conditional rejection.",
+                ),
                 MASK(),
             ],
             outputs: vec![

@@ -68,7 +68,9 @@ impl Function {
             .params
             .iter()
             .map(|p| match &p.default {
-                Some(default) => json!({"name": p.name, "type": p.kind, "default": default, "about": p.about}),
+                Some(default) => {
+                    json!({"name": p.name, "type": p.kind, "default": default, "about": p.about})
+                }
                 None => json!({"name": p.name, "type": p.kind, "required": true, "about": p.about}),
             })
             .collect();

@@ -9,7 +9,12 @@ use crate::{advantages, around, objectives};
 
 /// The mask that nearly every function takes.
 pub const MASK: fn() -> Input = || {
-    optional("mask", "bool", "[batch, time]", "1 where the token counts; all ones if left out. NaN and infinities elsewhere do not matter.")
+    optional(
+        "mask",
+        "bool",
+        "[batch, time]",
+        "1 where the token counts; all ones if left out. NaN and infinities elsewhere do not matter.",
+    )
 };
 
 /// Reads parameters into a function's own struct.
@@ -61,8 +66,14 @@ pub fn list() -> Value {
         "conventions": "Losses are to be minimised. Log-probabilities, KL and entropies are in nats. Tensors are [batch, time]. r = exp(logp - old_logp). Where a mask is 0, outputs and gradients are 0.",
         "types": types(),
         "presets": presets,
+        "peers": peers(),
         "functions": all().iter().map(Function::to_json).collect::<Vec<_>>(),
     })
+}
+
+/// How functions of other libraries are said here.
+pub fn peers() -> Value {
+    serde_json::from_str(include_str!("peers.json")).unwrap_or(Value::Null)
 }
 
 fn as_json<T: Serialize>(value: &T) -> Value {

@@ -6,8 +6,8 @@
 #![recursion_limit = "512"]
 
 mod advantages;
-pub mod array;
 mod around;
+pub mod array;
 mod call;
 mod describe;
 mod functions;
@@ -97,7 +97,9 @@ impl Record {
             Some(other) => return Err(format!("`cotangents` should be an object, found {other}")),
         };
         // What an earlier run wrote may stand beside it; anything else is a slip of the pen.
-        if let Some(key) = fields.keys().find(|k| !["outputs", "grads", "error", "source"].contains(&k.as_str())) {
+        if let Some(key) =
+            fields.keys().find(|k| !["outputs", "grads", "error", "source"].contains(&k.as_str()))
+        {
             return Err(format!("unknown field `{key}`"));
         }
         Ok(Self { id, dtype, run, inputs, groups, cotangents })
@@ -225,6 +227,32 @@ mod tests {
                 assert!((f.prepare)(json!({})).is_ok(), "{}", f.name);
             }
         }
+    }
+
+    /// Every function that the table of peers names is one of ours, and every parameter.
+    #[test]
+    fn peers_are_told_in_our_own_words() {
+        let all: HashMap<&str, Function> = functions::all().into_iter().map(|f| (f.name, f)).collect();
+        let peers = functions::peers();
+        let mut entries = 0;
+        for (peer, table) in peers.as_object().unwrap().iter().filter(|(k, _)| *k != "how to read") {
+            for (name, entry) in table.as_object().unwrap() {
+                entries += 1;
+                let Some(function) = entry.get("function").and_then(Value::as_str) else { continue };
+                let Some(function) = all.get(function) else {
+                    let first = function.split([',', ' ']).next().unwrap();
+                    assert!(all.contains_key(first), "{peer} {name}: {first}");
+                    continue;
+                };
+                for key in entry.get("params").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+                    assert!(function.params.iter().any(|p| p.name == key), "{peer} {name}: {key}");
+                }
+                for key in entry.get("inputs").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+                    assert!(function.inputs.iter().any(|i| i.name == key), "{peer} {name}: {key}");
+                }
+            }
+        }
+        assert!(entries > 60);
     }
 
     #[test]

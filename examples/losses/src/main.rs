@@ -68,16 +68,17 @@ fn run(args: &Args) -> Result<()> {
     let (name, reader): (String, Box<dyn Read>) = match &args.file {
         None => ("standard input".into(), Box::new(std::io::stdin())),
         Some(path) => {
-            let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            let file =
+                std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             (path.display().to_string(), Box::new(file))
         }
     };
     let records = read(&name, BufReader::new(reader))?;
     let sink: Box<dyn Write> = match &args.output {
         None => Box::new(std::io::stdout().lock()),
-        Some(path) => {
-            Box::new(std::fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?)
-        }
+        Some(path) => Box::new(
+            std::fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
+        ),
     };
     let mut out = BufWriter::new(sink);
     let mut refused = 0;
@@ -98,7 +99,10 @@ fn run(args: &Args) -> Result<()> {
     }
     out.flush()?;
     if refused > 0 {
-        eprintln!("{refused} of {} records were refused by their function; their lines say why", records.len());
+        eprintln!(
+            "{refused} of {} records were refused by their function; their lines say why",
+            records.len()
+        );
     }
     Ok(())
 }

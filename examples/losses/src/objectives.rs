@@ -1,9 +1,7 @@
 //! Objectives, KL, reductions, the value loss and whole recipes.
 
 use burn::prelude::*;
-use policy_gradient::objective::{
-    self, Cispo, ClipCov, Dppo, Dro, Gmpo, KlCov, PpoClip, Sapo, Topr, Vespo,
-};
+use policy_gradient::objective::{self, Cispo, ClipCov, Dppo, Dro, Gmpo, KlCov, PpoClip, Sapo, Topr, Vespo};
 use policy_gradient::{
     Aggregation, GlobalCounts, Kl, PerToken, Recipe, TokenLogProbConfig, Tokens, ValueClip, aggregate,
     explained_variance, kl, preset, token_log_probs, token_log_probs_from_logits, value_loss,
@@ -17,23 +15,49 @@ use crate::describe::{Function, Input, Output, Param, input, loss, optional, par
 use crate::functions::fields;
 use crate::functions::{MASK, config};
 
-const LOGP: fn() -> Input =
-    || input("logp", "float", "[batch, time]", "Log-probabilities of the sampled tokens under the policy being trained, nats. Gradients flow into it.");
+const LOGP: fn() -> Input = || {
+    input(
+        "logp",
+        "float",
+        "[batch, time]",
+        "Log-probabilities of the sampled tokens under the policy being trained, nats. Gradients flow into it.",
+    )
+};
 const OLD: fn() -> Input = || {
-    optional("old_logp", "float", "[batch, time]", "The same under the policy at the start of the step, held constant; if left out, `logp` without gradient (ratio one).")
+    optional(
+        "old_logp",
+        "float",
+        "[batch, time]",
+        "The same under the policy at the start of the step, held constant; if left out, `logp` without gradient (ratio one).",
+    )
 };
 const ADVANTAGES: fn() -> Input =
     || input("advantages", "float", "[batch], [batch, 1] or [batch, time]", "Held constant.");
 const LOG_RATIO: fn(Value) -> Param = |default| {
-    param("log_ratio", "Bounds", default, "The log-ratio is cut to this range before exp, without gradient outside (verl and OpenRLHF: ±20; TRL, open-instruct: none).")
+    param(
+        "log_ratio",
+        "Bounds",
+        default,
+        "The log-ratio is cut to this range before exp, without gradient outside (verl and OpenRLHF: ±20; TRL, open-instruct: none).",
+    )
 };
 const LEVEL: fn() -> Param = || param("level", "RatioLevel", json!("token"), "What the ratio is taken over.");
 const CLIP: fn(f64, f64) -> Param = |low, high| {
-    param("clip", "{low, high}", json!({"low": low, "high": high}), "Distances from one at which the ratio is clipped, >= 0.")
+    param(
+        "clip",
+        "{low, high}",
+        json!({"low": low, "high": high}),
+        "Distances from one at which the ratio is clipped, >= 0.",
+    )
+};
+
+const TOTAL: fn() -> Output = || {
+    loss("total", "[]", "The reduced value, where `aggregation` was given; gradients are then of it alone.")
 };
 
 fn per_token() -> Vec<Output> {
-    let mut all = vec![loss("loss", "[batch, time]", "Loss per token (to be minimised), zero outside the mask.")];
+    let mut all =
+        vec![loss("loss", "[batch, time]", "Loss per token (to be minimised), zero outside the mask.")];
     all.extend(diagnostics());
     all
 }
@@ -44,8 +68,16 @@ fn diagnostics() -> Vec<Output> {
         plain("approx_kl_k1", "[]", "Mean of -log ratio (verl's ppo_kl)."),
         plain("approx_kl_k3", "[]", "Mean of r - 1 - log r."),
         plain("clip_fraction_low", "[]", "Share of tokens clipped from below."),
-        plain("clip_fraction_high", "[]", "Share of tokens clipped from above; with the one below, verl's pg_clipfrac."),
-        plain("capped_fraction", "[]", "Share of tokens stopped by another limit (dual clip, cap, covariance, log_ratio)."),
+        plain(
+            "clip_fraction_high",
+            "[]",
+            "Share of tokens clipped from above; with the one below, verl's pg_clipfrac.",
+        ),
+        plain(
+            "capped_fraction",
+            "[]",
+            "Share of tokens stopped by another limit (dual clip, cap, covariance, log_ratio).",
+        ),
         plain("ratio_mean", "[]", "Mean ratio."),
         plain("ratio_max", "[]", "Largest ratio."),
         plain("effective_sample_size", "[]", "(sum r)^2 / (n sum r^2)."),
@@ -112,8 +144,18 @@ fn one() -> f64 {
 fn reduction() -> Vec<Param> {
     vec![
         required("aggregation", "Aggregation", "How losses per token become one."),
-        param("counts", "{tokens, sequences, empty_sequences} or null", json!(null), "Counts of the whole global batch; null takes those of `mask`. A peer's global_batch_size is `sequences` with `empty_sequences` 0."),
-        param("ranks", "number", json!(1.0), "The result is multiplied by this: the number of ranks whose gradients a framework averages (verl's and OpenRLHF's dp_size)."),
+        param(
+            "counts",
+            "{tokens, sequences, empty_sequences} or null",
+            json!(null),
+            "Counts of the whole global batch; null takes those of `mask`. A peer's global_batch_size is `sequences` with `empty_sequences` 0.",
+        ),
+        param(
+            "ranks",
+            "number",
+            json!(1.0),
+            "The result is multiplied by this: the number of ranks whose gradients a framework averages (verl's and OpenRLHF's dp_size).",
+        ),
     ]
 }
 
@@ -128,6 +170,51 @@ impl Reduction {
         let counts = self.counts.map_or_else(|| GlobalCounts::of(&mask), Ok)?;
         let total = aggregate(values, mask, self.aggregation, &counts)?.mul_scalar(self.ranks);
         call.differentiable(name, total, &[])
+    }
+}
+
+/// Takes the optional keys of a reduction out of a function's own parameters.
+fn split(params: Value) -> Result<(Value, Option<Reduction>), String> {
+    let Value::Object(mut own) = params else { return Err("`params` should be an object".into()) };
+    let mut keys = serde_json::Map::new();
+    for key in ["aggregation", "counts", "ranks"] {
+        if let Some(value) = own.remove(key) {
+            keys.insert(key.into(), value);
+        }
+    }
+    let reduction = match keys.get("aggregation") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(config(Value::Object(keys))?),
+    };
+    Ok((Value::Object(own), reduction))
+}
+
+fn optional_reduction() -> Vec<Param> {
+    let mut all = reduction();
+    all[0] = param(
+        "aggregation",
+        "Aggregation or null",
+        json!(null),
+        "With it, the output `total` is the reduced value, and gradients are of it alone.",
+    );
+    all
+}
+
+/// Values per token, reduced where that was asked for.
+fn per_token_or_total(
+    call: &mut Call,
+    values: Tensor<2>,
+    mask: Tensor<2, Bool>,
+    name: &str,
+    reduction: Option<Reduction>,
+) -> Result<(), Failure> {
+    let shape = values.dims();
+    match reduction {
+        None => call.differentiable(name, values, &shape),
+        Some(reduction) => {
+            call.output(name, values.clone(), &shape);
+            reduction.apply(call, values, mask, "total")
+        }
     }
 }
 
@@ -181,8 +268,18 @@ pub fn functions() -> Vec<Function> {
             vec![
                 CLIP(0.2, 0.2),
                 LEVEL(),
-                param("dual", "number > 1 or null", json!(null), "Dual clip: for negative advantages the loss is at most -dual A (verl's clip_ratio_c, 3 there; OpenRLHF's dual_clip)."),
-                param("cap", "number > 0 or null", json!(null), "Upper cap on the unclipped ratio (TRL's delta)."),
+                param(
+                    "dual",
+                    "number > 1 or null",
+                    json!(null),
+                    "Dual clip: for negative advantages the loss is at most -dual A (verl's clip_ratio_c, 3 there; OpenRLHF's dual_clip)."
+                ),
+                param(
+                    "cap",
+                    "number > 0 or null",
+                    json!(null),
+                    "Upper cap on the unclipped ratio (TRL's delta)."
+                ),
                 LOG_RATIO(bounded.clone()),
             ],
             objective::ppo_clip
@@ -207,7 +304,12 @@ pub fn functions() -> Vec<Function> {
             "-sg[clip(r)] A logp.",
             Cispo,
             vec![
-                param("ratio", "Bounds", json!({"low": null, "high": 1.28}), "The range of the weight: verl {1 - low, 1 + high}; open-instruct {null, 1 + high}; TRL {null, epsilon_high}, absolute."),
+                param(
+                    "ratio",
+                    "Bounds",
+                    json!({"low": null, "high": 1.28}),
+                    "The range of the weight: verl {1 - low, 1 + high}; open-instruct {null, 1 + high}; TRL {null, epsilon_high}, absolute."
+                ),
                 LEVEL(),
                 LOG_RATIO(bounded.clone()),
             ],
@@ -229,7 +331,12 @@ pub fn functions() -> Vec<Function> {
             "objective.gmpo",
             "-A exp(mean of one-sided clipped log-ratios); the sequence's loss stands at each of its tokens: aggregate with sequence_mean_token_mean, empty_rows counted (verl, TRL).",
             Gmpo,
-            vec![param("clip", "{low, high}", json!({"low": 0.4, "high": 0.4}), "The log-ratio is clipped to [-low, high].")],
+            vec![param(
+                "clip",
+                "{low, high}",
+                json!({"low": 0.4, "high": 0.4}),
+                "The log-ratio is clipped to [-low, high]."
+            )],
             objective::gmpo
         ),
         per_token_function!(
@@ -238,8 +345,18 @@ pub fn functions() -> Vec<Function> {
             Dppo,
             vec![
                 param("divergence", "Divergence", json!("total_variation"), "The measure."),
-                param("low", "number >= 0", json!(0.2), "Limit where the advantage is not positive and the token became rarer."),
-                param("high", "number >= 0", json!(0.2), "Limit where the advantage is positive and the token became more frequent."),
+                param(
+                    "low",
+                    "number >= 0",
+                    json!(0.2),
+                    "Limit where the advantage is not positive and the token became rarer."
+                ),
+                param(
+                    "high",
+                    "number >= 0",
+                    json!(0.2),
+                    "Limit where the advantage is positive and the token became more frequent."
+                ),
                 param("surrogate", "Surrogate", json!("ratio"), "What is masked."),
                 LOG_RATIO(bounded.clone()),
             ],
@@ -249,8 +366,18 @@ pub fn functions() -> Vec<Function> {
             name: "objective.topr",
             about: "R > 0: -A logp; else -sg[clip(r)] A logp.",
             params: vec![
-                param("ratio", "Bounds", json!({"low": 0.0, "high": 1.0}), "The range of the weight of responses without reward."),
-                param("level", "RatioLevel", json!("sequence_sum"), "What the ratio is taken over (ROLL: token)."),
+                param(
+                    "ratio",
+                    "Bounds",
+                    json!({"low": 0.0, "high": 1.0}),
+                    "The range of the weight of responses without reward.",
+                ),
+                param(
+                    "level",
+                    "RatioLevel",
+                    json!("sequence_sum"),
+                    "What the ratio is taken over (ROLL: token).",
+                ),
                 param("positive", "number", json!(1.0), "Weight of rewarded responses."),
                 param("negative", "number", json!(1.0), "Weight of the others."),
                 LOG_RATIO(bounded.clone()),
@@ -259,7 +386,12 @@ pub fn functions() -> Vec<Function> {
                 LOGP(),
                 OLD(),
                 ADVANTAGES(),
-                optional("rewards", "float", "[batch], [batch, 1] or [batch, time]", "Decides who was rewarded; else the advantage's sign does."),
+                optional(
+                    "rewards",
+                    "float",
+                    "[batch], [batch, 1] or [batch, time]",
+                    "Decides who was rewarded; else the advantage's sign does.",
+                ),
                 MASK(),
             ],
             outputs: per_token(),
@@ -286,8 +418,18 @@ pub fn functions() -> Vec<Function> {
             ClipCov,
             vec![
                 CLIP(0.2, 0.2),
-                param("share", "number in (0, 1]", json!(2e-4), "Share of the counted tokens, at least one token."),
-                param("low", "number", json!(1.0), "Candidates have a covariance above this (verl's clip_cov_lb)."),
+                param(
+                    "share",
+                    "number in (0, 1]",
+                    json!(2e-4),
+                    "Share of the counted tokens, at least one token."
+                ),
+                param(
+                    "low",
+                    "number",
+                    json!(1.0),
+                    "Candidates have a covariance above this (verl's clip_cov_lb)."
+                ),
                 param("high", "number", json!(5.0), "and below this (clip_cov_ub)."),
                 param("seed", "integer", json!(0), "Seed of the draw among candidates."),
             ],
@@ -298,8 +440,18 @@ pub fn functions() -> Vec<Function> {
             "-A r, plus coefficient |log r| for the share of tokens with the highest covariance.",
             KlCov,
             vec![
-                param("share", "number in (0, 1]", json!(2e-4), "Share of the counted tokens, at least one token."),
-                param("coefficient", "number >= 0", json!(1.0), "Strength of the penalty (verl's ppo_kl_coef)."),
+                param(
+                    "share",
+                    "number in (0, 1]",
+                    json!(2e-4),
+                    "Share of the counted tokens, at least one token."
+                ),
+                param(
+                    "coefficient",
+                    "number >= 0",
+                    json!(1.0),
+                    "Strength of the penalty (verl's ppo_kl_coef)."
+                ),
             ],
             objective::kl_cov
         ),
@@ -308,13 +460,23 @@ pub fn functions() -> Vec<Function> {
             about: "-sg[phi(w)] A logp with the sequence's ratio w (TRL).",
             params: vec![
                 param("positive", "{k, lambda}", json!({"k": 2.0, "lambda": 3.0}), "For advantages >= 0."),
-                param("negative", "{k, lambda}", json!({"k": 3.0, "lambda": 2.0}), "For negative advantages."),
+                param(
+                    "negative",
+                    "{k, lambda}",
+                    json!({"k": 3.0, "lambda": 2.0}),
+                    "For negative advantages.",
+                ),
             ],
             inputs: vec![
                 LOGP(),
                 OLD(),
                 ADVANTAGES(),
-                optional("sampler_weights", "float", "[batch], [batch, 1] or [batch, time]", "Importance weights between old policy and sampler."),
+                optional(
+                    "sampler_weights",
+                    "float",
+                    "[batch], [batch, 1] or [batch, time]",
+                    "Importance weights between old policy and sampler.",
+                ),
                 MASK(),
             ],
             outputs: per_token(),
@@ -335,8 +497,18 @@ pub fn functions() -> Vec<Function> {
 
 fn rest() -> Vec<Function> {
     let mut recipe_params_list = vec![
-        param("preset", "Preset or null", json!(null), "A named recipe to start from; the fields below replace its own."),
-        param("objective", "Objective", json!("the preset's"), "The loss of a token; required without a preset."),
+        param(
+            "preset",
+            "Preset or null",
+            json!(null),
+            "A named recipe to start from; the fields below replace its own.",
+        ),
+        param(
+            "objective",
+            "Objective",
+            json!("the preset's"),
+            "The loss of a token; required without a preset.",
+        ),
     ];
     recipe_params_list.extend(reduction());
     recipe_params_list.extend([
@@ -403,34 +575,38 @@ fn rest() -> Vec<Function> {
         Function {
             name: "kl",
             about: "KL(policy || reference) estimated per token.",
-            params: vec![
+            params: [vec![
                 param("estimator", "KlEstimator", json!("k3"), "The value."),
                 param("gradient", "KlGradient", json!("of_estimator"), "The gradient; of_k2 is verl's k1+, k3+ and OpenRLHF's unbiased_gradient."),
                 param("weight", "KlWeight", json!("none"), "The importance weight (needs old_logp)."),
                 param("log_ratio", "Bounds", json!({"low": null, "high": null}), "logp - ref_logp is cut to this range, without gradient outside: verl's k3 ±20, open-instruct ±40, OpenRLHF's k3 [-10, inf)."),
                 param("value_bound", "number > 0 or null", json!(null), "The value is cut to ± this: 10 in verl's k3 and in OpenRLHF."),
-            ],
+            ], optional_reduction()].into_iter().flatten().collect(),
             inputs: vec![
                 LOGP(),
                 input("ref_logp", "float", "[batch, time]", "Under the reference, held constant."),
                 optional("old_logp", "float", "[batch, time]", "Under the policy that sampled; needed for a weight."),
                 MASK(),
             ],
-            outputs: vec![loss("kl", "[batch, time]", "Estimates, nats, zero outside the mask.")],
+            outputs: vec![loss("kl", "[batch, time]", "Estimates, nats, zero outside the mask."), TOTAL()],
             prepare: |p| {
+                let (p, reduction) = split(p)?;
                 let c: Kl = config(p)?;
                 Ok(Box::new(move |call| {
                     let (logp, reference) = (call.tokens("logp")?, call.tokens("ref_logp")?);
                     let (old, mask) = (call.maybe_tokens("old_logp")?, call.mask(logp.dims())?);
-                    let shape = logp.dims();
-                    call.differentiable("kl", kl(logp, reference, old, mask, &c)?, &shape)
+                    let values = kl(logp, reference, old, mask.clone(), &c)?;
+                    per_token_or_total(call, values, mask, "kl", reduction)
                 }))
             },
         },
         Function {
             name: "value_loss",
             about: "0.5 max((v - R)^2, (clip(v, v_old ± c) - R)^2) per token; reduce with `aggregate`.",
-            params: vec![param("clip", "ValueClip", json!("off"), "How the critic is kept near its old values.")],
+            params: [vec![param("clip", "ValueClip", json!("off"), "How the critic is kept near its old values.")], optional_reduction()]
+                .into_iter()
+                .flatten()
+                .collect(),
             inputs: vec![
                 input("values", "float", "[batch, time]", "The critic's values. Gradients flow into it."),
                 optional("old_values", "float", "[batch, time]", "Its values at the start of the step; needed for clipping."),
@@ -439,9 +615,11 @@ fn rest() -> Vec<Function> {
             ],
             outputs: vec![
                 loss("loss", "[batch, time]", "Loss per token, the factor 0.5 included."),
+                TOTAL(),
                 plain("clip_fraction", "[]", "Share of tokens where the clipped error was larger."),
             ],
             prepare: |p| {
+                let (p, reduction) = split(p)?;
                 let c: Clip = config(p)?;
                 Ok(Box::new(move |call| {
                     let (values, returns) = (call.tokens("values")?, call.tokens("returns")?);
@@ -450,12 +628,33 @@ fn rest() -> Vec<Function> {
                         None if c.clip == ValueClip::Off => values.clone().detach(),
                         None => return Err(Failure::Record("no input `old_values`, which clipping needs".into())),
                     };
-                    let shape = values.dims();
-                    let mask = call.mask(shape)?;
-                    let out = value_loss(values, old, returns, mask, c.clip)?;
-                    call.differentiable("loss", out.loss, &shape)?;
+                    let mask = call.mask(values.dims())?;
+                    let out = value_loss(values, old, returns, mask.clone(), c.clip)?;
+                    per_token_or_total(call, out.loss, mask, "loss", reduction)?;
                     call.output_number("clip_fraction", out.clip_fraction);
                     Ok(())
+                }))
+            },
+        },
+        Function {
+            name: "entropy",
+            about: "Entropy of each position from logits (token_log_probs_from_logits without targets); with an aggregation, verl's compute_entropy_loss.",
+            params: [log_prob_params(), optional_reduction()].into_iter().flatten().collect(),
+            inputs: vec![
+                input("logits", "float", "[batch, time, vocabulary]", "Logits; -inf is probability zero. Gradients flow into it."),
+                MASK(),
+            ],
+            outputs: vec![loss("entropy", "[batch, time]", "Entropies, nats, zero outside the mask."), TOTAL()],
+            prepare: |p| {
+                let (p, reduction) = split(p)?;
+                let c: TokenLogProbConfig = config(p)?;
+                Ok(Box::new(move |call| {
+                    let logits = call.cube("logits")?;
+                    let [batch, time, _] = logits.dims();
+                    let mask = call.mask([batch, time])?;
+                    let targets = Tensor::<2, Int>::zeros([batch, time], &logits.device());
+                    let out = token_log_probs_from_logits(logits, targets, mask.clone(), &c)?;
+                    per_token_or_total(call, out.entropy, mask, "entropy", reduction)
                 }))
             },
         },
@@ -538,8 +737,21 @@ fn log_prob_params() -> Vec<Param> {
 fn log_prob_outputs() -> Vec<Output> {
     vec![
         loss("logp", "[batch, time]", "Log-probabilities, nats, zero outside the mask."),
-        loss("entropy", "[batch, time]", "Entropies, nats, zero outside the mask. Give a cotangent for `logp` alone to leave it out of the gradients."),
+        loss(
+            "entropy",
+            "[batch, time]",
+            "Entropies, nats, zero outside the mask. Give a cotangent for `logp` alone to leave it out of the gradients.",
+        ),
     ]
+}
+
+#[cfg(test)]
+fn with_reduction(mut fields: Value) -> Value {
+    let own = fields.as_object_mut().expect("an object");
+    own.insert("aggregation".into(), Value::Null);
+    own.insert("counts".into(), Value::Null);
+    own.insert("ranks".into(), json!(1.0));
+    fields
 }
 
 /// The defaults that `--list` prints, to compare with the crate's own.
@@ -555,8 +767,9 @@ pub fn defaults() -> Vec<(&'static str, Value)> {
         ("objective.clip_cov", fields(&ClipCov::default())),
         ("objective.kl_cov", fields(&KlCov::default())),
         ("objective.vespo", fields(&Vespo::default())),
-        ("kl", fields(&Kl::default())),
-        ("value_loss", fields(&Clip::default())),
+        ("kl", with_reduction(fields(&Kl::default()))),
+        ("value_loss", with_reduction(fields(&Clip::default()))),
+        ("entropy", with_reduction(fields(&TokenLogProbConfig::default()))),
         ("token_log_probs", fields(&TokenLogProbConfig::default())),
         ("token_log_probs_from_logits", fields(&TokenLogProbConfig::default())),
     ]

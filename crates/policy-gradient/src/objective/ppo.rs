@@ -143,7 +143,8 @@ pub fn ppo_clip(
         slope = slope.mask_fill(capped.clone(), 0.0);
     }
     // With a cap inside the clip range the clipped side may win where it still moves.
-    let still = ratio.clone().lower_elem(1.0 - config.clip.low).bool_or(ratio.greater_elem(1.0 + config.clip.high));
+    let still =
+        ratio.clone().lower_elem(1.0 - config.clip.low).bool_or(ratio.greater_elem(1.0 + config.clip.high));
     let still = config.log_ratio.outside(&at.log_ratio).into_iter().fold(still, Tensor::bool_or);
     slope = choose(cut.clone(), clipped.clone().mask_fill(still.clone(), 0.0), slope);
     let mut value = choose(cut.clone(), clipped, unclipped);

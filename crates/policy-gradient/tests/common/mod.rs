@@ -53,6 +53,9 @@ pub fn gradient<const D: usize>(loss: Tensor<1>, leaf: &Tensor<D>) -> Vec<f64> {
 pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        assert!((f - e).abs() <= tolerance * e.abs().max(1.0), "[{i}]: {f}, expected {e}\n{found:?}\n{expected:?}");
+        assert!(
+            (f - e).abs() <= tolerance * e.abs().max(1.0),
+            "[{i}]: {f}, expected {e}\n{found:?}\n{expected:?}"
+        );
     }
 }

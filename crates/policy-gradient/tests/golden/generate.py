@@ -1,12 +1,14 @@
 """Writes the golden values: what verl, TRL, OpenRLHF (their own code) and open-instruct (its formulas) give, in float64.
 
-    python generate.py            # writes *.jsonl beside this file
+    python generate.py                                              # writes *.jsonl beside this file
+    python generate.py --seed 7 --shape 5 12 --folder more          # other random numbers, other shapes
 
 Each line is a record of the program `losses` with the expected `outputs` and `grads`, and where they come from (`source`).
 Inputs are rounded, so that float32 holds them well. In every second case the slots outside the mask are NaN or infinite for
 the crate, while the library saw plain numbers there.
 """
 
+import argparse
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +22,17 @@ from peers import (
 )
 
 torch.set_default_dtype(torch.float64)
-HERE = Path(__file__).parent
 FILES = {}
+parser = argparse.ArgumentParser()
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--shape", type=int, nargs=2, default=(3, 5), metavar=("ROWS", "TOKENS"))
+parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
+ARGS = parser.parse_args()
+ROWS, TOKENS = ARGS.shape
+
+
+def generator(seed):
+    return np.random.default_rng(seed + 100_000 * ARGS.seed)
 
 
 def number(x):
@@ -85,8 +96,8 @@ def masks(rng, b, t):
 class Batch:
     """Random token tensors."""
 
-    def __init__(self, seed, b=3, t=5, spread=0.4, per_row=False):
-        rng = self.rng = np.random.default_rng(seed)
+    def __init__(self, seed, b=ROWS, t=TOKENS, spread=0.4, per_row=False):
+        rng = self.rng = generator(seed)
         self.mask = masks(rng, b, t)
         self.logp = rounded(-rng.exponential(1.5, (b, t)) - 1e-3)
         self.old = rounded(np.minimum(self.logp.numpy() + spread * rng.standard_normal((b, t)), -1e-3))
@@ -112,7 +123,7 @@ def grad(total, leaf):
 # ---------------------------------------------------------------- advantages
 
 def response_rewards(seed, style):
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     sizes = rng.integers(1 if style != "no_single" else 2, 5, size=4)
     groups = np.repeat(np.arange(4) + 10, sizes)
     order = rng.permutation(len(groups))
@@ -137,7 +148,7 @@ def tokens_of(rewards, mask):
 
 
 def full_rows(seed, b, t):
-    mask = masks(np.random.default_rng(seed), b, t)
+    mask = masks(generator(seed), b, t)
     mask[:, 0] = 1
     return mask
 
@@ -180,8 +191,8 @@ def advantages():
         out, _ = verl.compute_reinforce_plus_plus_baseline_outcome_advantage(tokens, mask, groups)
         case(file, "verl reinforce_plus_plus_baseline", "advantage.reinforce_pp_baseline", {}, response,
              {"advantages": out}, mask=mask)
-        greedy = rounded(np.random.default_rng(seed).standard_normal(len(rewards)))
-        dense = rounded(np.random.default_rng(seed + 50).standard_normal(mask.shape))
+        greedy = rounded(generator(seed).standard_normal(len(rewards)))
+        dense = rounded(generator(seed + 50).standard_normal(mask.shape))
         out, returns = verl.compute_remax_outcome_advantage(dense, greedy, mask)
         case(file, "verl remax", "advantage.remax_tokens", {}, {"rewards": dense, "greedy_rewards": greedy},
              {"advantages": out * mask, "returns": returns * mask}, mask=mask, poison=True)
@@ -194,7 +205,7 @@ def advantages():
             case(file, "openrlhf get_cumulative_returns", "advantage.returns", {"gamma": gamma, "masked": "zero"},
                  {"rewards": dense}, {"returns": returns * mask}, mask=mask, poison=True)
         # GDPO in verl: two reward functions.
-        second = rounded(np.random.default_rng(seed + 9).standard_normal(len(rewards)))
+        second = rounded(generator(seed + 9).standard_normal(len(rewards)))
         batch = {"prompts": torch.zeros(len(rewards), 1), "attention_mask": torch.ones(len(rewards), 1 + mask.shape[1], dtype=torch.long)}
         config = {"gdpo_reward_keys": ["a", "b"], "gdpo_reward_weights": [1.0, 0.5]}
         named = {"a": rewards.numpy(), "b": second.numpy()}
@@ -204,9 +215,9 @@ def advantages():
                  {"weights": [1.0, 0.5], "group": {"scale": std(1, 1e-6), "singleton": "raw"}},
                  {"rewards": torch.stack([rewards, second], 1), "groups": groups}, {"advantages": out}, mask=mask)
         # Optimal token baselines.
-        old = rounded(-np.random.default_rng(seed + 3).exponential(1.0, mask.shape) - 1e-3)
-        squares = rounded(np.random.default_rng(seed + 4).uniform(0.05, 1.0, mask.shape))
-        weights = rounded(np.random.default_rng(seed + 5).uniform(0.2, 2.0, mask.shape))
+        old = rounded(-generator(seed + 3).exponential(1.0, mask.shape) - 1e-3)
+        squares = rounded(generator(seed + 4).uniform(0.05, 1.0, mask.shape))
+        weights = rounded(generator(seed + 5).uniform(0.2, 2.0, mask.shape))
         for name, alignment in (
             ("compute_optimal_token_baseline_advantage", "column"),
             ("compute_multi_turn_optimal_token_baseline_advantage", "counted"),
@@ -223,7 +234,7 @@ def advantages():
                      inputs, {"advantages": out, "returns": returns * mask}, mask=mask, poison=True)
 
         # TRL: GRPO and RLOO, from the formulas of their trainers and TRL's nanstd; NaN is "could not be scored".
-        rng = np.random.default_rng(seed + 20)
+        rng = generator(seed + 20)
         size = 4
         groups = np.repeat(np.arange(3), size)
         columns = rounded(rng.standard_normal((12, 2)))
@@ -319,7 +330,7 @@ AGGREGATIONS = {
     "token-sum": "token_sum",
     "seq-mean-token-sum": {"sequence_mean_token_sum": {"empty_rows": "excluded"}},
     "seq-mean-token-mean": {"sequence_mean_token_mean": {"empty_rows": "excluded"}},
-    "seq-mean-token-sum-norm": {"sequence_mean_token_sum_over": {"length": 5.0, "empty_rows": "excluded"}},
+    "seq-mean-token-sum-norm": {"sequence_mean_token_sum_over": {"length": float(TOKENS), "empty_rows": "excluded"}},
 }
 BOTH = {"low": -20.0, "high": 20.0}
 NONE = {"low": None, "high": None}
@@ -406,9 +417,9 @@ def verl_losses():
             value = verl.kl_penalty(leaf, ref, kind)
             case(file, f"verl kl_penalty {kind}", "kl", params, {"logp": b.logp, "ref_logp": ref}, {"kl": value * b.mask},
                  {"logp": grad((value * b.mask).sum(), leaf)}, mask=b.mask, poison=True)
-        values, returns = rounded(b.rng.standard_normal((3, 5))).requires_grad_(), rounded(b.rng.standard_normal((3, 5)))
-        old = rounded(values.detach() + 0.5 * b.rng.standard_normal((3, 5)))
-        upstream = rounded(b.rng.standard_normal((3, 5)))
+        values, returns = rounded(b.rng.standard_normal((ROWS, TOKENS))).requires_grad_(), rounded(b.rng.standard_normal((ROWS, TOKENS)))
+        old = rounded(values.detach() + 0.5 * b.rng.standard_normal((ROWS, TOKENS)))
+        upstream = rounded(b.rng.standard_normal((ROWS, TOKENS)))
         clipped = verl_F.clip_by_value(values, old - 0.2, old + 0.2)
         per_token = 0.5 * torch.max((values - returns) ** 2, (clipped - returns) ** 2)
         total, fraction = verl.compute_value_loss(values, returns, old, b.mask, 0.2)
@@ -524,7 +535,7 @@ def trl_losses():
         if seed % 5 == 2 and loss_type in ("grpo", "bnpo", "dr_grpo", "dapo", "luspo"):
             options["delta"] = [4.0, 1.1][seed % 2]
             formula["ppo_clip"]["cap"] = options["delta"]
-        data = {"prompt_ids": torch.zeros(3, 1), "prompt_mask": torch.ones(3, 1), "completion_ids": torch.zeros(3, 5),
+        data = {"prompt_ids": torch.zeros(ROWS, 1), "prompt_mask": torch.ones(ROWS, 1), "completion_ids": torch.zeros(ROWS, TOKENS),
                 "completion_mask": b.mask, "advantages": b.advantages.squeeze(1), "old_per_token_logps": b.old,
                 "num_items_in_batch": torch.tensor(items)}
         if seed % 3 == 1:
@@ -672,8 +683,8 @@ def openrlhf_losses():
                     inputs["old_logp"] = old
                 case(file, f"openrlhf compute_approx_kl {estimator}", "kl", params, inputs, {"kl": value * b.mask},
                      {"logp": grad((value * b.mask).sum(), leaf)}, mask=b.mask, poison=True)
-        values, returns = rounded(b.rng.standard_normal((3, 5))).requires_grad_(), rounded(b.rng.standard_normal((3, 5)))
-        old = rounded(values.detach() + 0.5 * b.rng.standard_normal((3, 5)))
+        values, returns = rounded(b.rng.standard_normal((ROWS, TOKENS))).requires_grad_(), rounded(b.rng.standard_normal((ROWS, TOKENS)))
+        old = rounded(values.detach() + 0.5 * b.rng.standard_normal((ROWS, TOKENS)))
         if seed < 12:
             for eps, clip in ((0.3, {"pessimistic": 0.3}), (None, "off")):
                 # The per-token loss: the module's, summed over a one-hot batch count of one.
@@ -681,10 +692,10 @@ def openrlhf_losses():
                 case(file, "openrlhf ValueLoss", "value_loss", {"clip": clip},
                      {"values": values, "old_values": old, "returns": returns}, {}, {"values": grad(total, values)}, mask=b.mask,
                      poison=True)
-    rng = np.random.default_rng(5)
+    rng = generator(5)
     for seed in range(8):
-        mask = full_rows(seed, 3, 5)
-        r, kl = rounded(rng.standard_normal(3) * 3), rounded(rng.standard_normal((3, 5)))
+        mask = full_rows(seed, ROWS, TOKENS)
+        r, kl = rounded(rng.standard_normal(ROWS) * 3), rounded(rng.standard_normal((ROWS, TOKENS)))
         token = openrlhf_utils.compute_reward(r, 0.1, kl, mask, (-2.0, 2.0))
         clipped = r.clamp(-2.0, 2.0)
         case(file, "openrlhf reward clip", "reward.shape", {"clip": {"low": -2.0, "high": 2.0}}, {"rewards": r}, {"rewards": clipped})
@@ -778,7 +789,7 @@ def papers():
         wide, m = b.wide(), b.mask
         leaf = b.leaf()
         ratio = ((leaf - b.old) * m).sum(-1, keepdim=True).exp() if seed % 3 else (leaf - b.old).exp()
-        rewards = rounded(b.rng.standard_normal((3, 1)))
+        rewards = rounded(b.rng.standard_normal((ROWS, 1)))
         weight = torch.where(rewards > 0, 1.0, ratio.detach().clamp(0.0, 1.0))
         per_token = -weight * wide * leaf
         case(file, "TOPR", "objective.topr", {"level": "sequence_sum" if seed % 3 else "token", "log_ratio": NONE},
@@ -799,7 +810,7 @@ def papers():
              {"clip": {"low": 0.1, "high": 0.2}, "level": "sequence_mean", "log_ratio": NONE},
              {"logp": b.logp, "old_logp": b.old, "advantages": b.advantages}, {"loss": per_token * m},
              {"logp": grad((per_token * m).sum(), leaf)}, mask=m, poison=True)
-        returns = rounded(b.rng.standard_normal((3, 5)))
+        returns = rounded(b.rng.standard_normal((ROWS, TOKENS)))
         r, v = returns[m.bool()].numpy(), b.weights[m.bool()].numpy()
         case(file, "explained variance", "explained_variance", {}, {"values": b.weights, "returns": returns},
              {"explained_variance": torch.tensor(1 - np.var(r - v) / np.var(r))}, mask=m, poison=True)
@@ -808,7 +819,7 @@ def papers():
 def log_probs():
     file = "log-probs"
     for seed in range(16):
-        rng = np.random.default_rng(2000 + seed)
+        rng = generator(2000 + seed)
         mask = masks(rng, 2, 4)
         width, vocabulary = 3, 7
         temperature = [1.0, 0.7, 2.0][seed % 3]
@@ -843,12 +854,13 @@ def log_probs():
 
 
 if __name__ == "__main__":
+    ARGS.folder.mkdir(exist_ok=True)
     for part in (advantages, verl_losses, verl_corrections, trl_losses, openrlhf_losses, open_instruct_losses, papers, log_probs):
         part()
     size = 0
     for file, lines in FILES.items():
         text = "\n".join(lines) + "\n"
-        (HERE / f"{file}.jsonl").write_text(text)
+        (ARGS.folder / f"{file}.jsonl").write_text(text)
         size += len(text)
         print(f"{file}: {len(lines)} cases, {sum(chr(34) + 'grads' + chr(34) + ':{' + chr(34) in l for l in lines)} with gradients")
     print(f"{size / 1e6:.2f} MB")
