@@ -274,6 +274,7 @@ impl Call {
             ("clip_fraction_low", summary.clip_fraction_low),
             ("clip_fraction_high", summary.clip_fraction_high),
             ("capped_fraction", summary.capped_fraction),
+            ("bounded_fraction", summary.bounded_fraction),
             ("ratio_mean", summary.ratio_mean),
             ("ratio_max", summary.ratio_max),
             ("effective_sample_size", summary.effective_sample_size),

@@ -76,8 +76,9 @@ fn diagnostics() -> Vec<Output> {
         plain(
             "capped_fraction",
             "[]",
-            "Share of tokens stopped by another limit (dual clip, cap, covariance, log_ratio).",
+            "Share of tokens stopped by another limit: dual clip, cap, covariance (verl's pg_clipfrac_lower).",
         ),
+        plain("bounded_fraction", "[]", "Share of tokens whose log-ratio lay outside `log_ratio`."),
         plain("ratio_mean", "[]", "Mean ratio."),
         plain("ratio_max", "[]", "Largest ratio."),
         plain("effective_sample_size", "[]", "(sum r)^2 / (n sum r^2)."),
@@ -126,13 +127,46 @@ fn finish(call: &mut Call, out: PerToken) -> Result<(), Failure> {
 #[serde(deny_unknown_fields, default)]
 struct Nothing {}
 
+/// Counts as a peer may have them: some of them, and as floats.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counts {
+    #[serde(default)]
+    tokens: Option<f64>,
+    #[serde(default)]
+    sequences: Option<f64>,
+    #[serde(default)]
+    empty_sequences: Option<f64>,
+}
+
+impl Counts {
+    /// What was given; the rest from the mask. With `sequences` alone, none of them are taken for empty.
+    fn or_of(given: Option<Self>, mask: &Tensor<2, Bool>) -> Result<GlobalCounts, Failure> {
+        let own = GlobalCounts::of(mask)?;
+        let Some(given) = given else { return Ok(own) };
+        let whole = |name: &str, value: Option<f64>, or: u64| match value {
+            None => Ok(or),
+            Some(v) if v >= 0.0 && v.fract() == 0.0 && v < 1e15 => Ok(v as u64),
+            Some(v) => Err(Failure::Record(format!(
+                "`counts.{name}` should be a whole number, found {v}; an aggregation by `constant` takes any"
+            ))),
+        };
+        let empty = if given.sequences.is_some() { 0 } else { own.empty_sequences };
+        Ok(GlobalCounts {
+            tokens: whole("tokens", given.tokens, own.tokens)?,
+            sequences: whole("sequences", given.sequences, own.sequences)?,
+            empty_sequences: whole("empty_sequences", given.empty_sequences, empty)?,
+        })
+    }
+}
+
 /// The denominators of a reduction, and what is multiplied for frameworks that average gradients over ranks.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reduction {
     aggregation: Aggregation,
     #[serde(default)]
-    counts: Option<GlobalCounts>,
+    counts: Option<Counts>,
     #[serde(default = "one")]
     ranks: f64,
 }
@@ -148,7 +182,7 @@ fn reduction() -> Vec<Param> {
             "counts",
             "{tokens, sequences, empty_sequences} or null",
             json!(null),
-            "Counts of the whole global batch; null takes those of `mask`. A peer's global_batch_size is `sequences` with `empty_sequences` 0.",
+            "Counts of the whole global batch; what is left out is counted from `mask` (with `sequences` alone, `empty_sequences` is 0). A peer's batch_num_tokens is `tokens`, its global_batch_size `sequences`.",
         ),
         param(
             "ranks",
@@ -167,7 +201,7 @@ impl Reduction {
         mask: Tensor<2, Bool>,
         name: &str,
     ) -> Result<(), Failure> {
-        let counts = self.counts.map_or_else(|| GlobalCounts::of(&mask), Ok)?;
+        let counts = Counts::or_of(self.counts, &mask)?;
         let total = aggregate(values, mask, self.aggregation, &counts)?.mul_scalar(self.ranks);
         call.differentiable(name, total, &[])
     }
@@ -233,13 +267,13 @@ impl Default for Clip {
 /// A preset, or a recipe, or a preset with fields replaced.
 struct RecipeParams {
     recipe: Recipe,
-    counts: Option<GlobalCounts>,
+    counts: Option<Counts>,
     ranks: f64,
 }
 
 fn recipe_params(params: Value) -> Result<RecipeParams, String> {
     let Value::Object(mut fields) = params else { return Err("`params` should be an object".into()) };
-    let counts = fields.remove("counts").map(serde_json::from_value::<Option<GlobalCounts>>);
+    let counts = fields.remove("counts").map(serde_json::from_value::<Option<Counts>>);
     let counts = counts.transpose().map_err(|e| format!("`counts`: {e}"))?.flatten();
     let ranks = fields.remove("ranks").map_or(Ok(1.0), serde_json::from_value::<f64>);
     let ranks = ranks.map_err(|e| format!("`ranks`: {e}"))?;
@@ -540,7 +574,7 @@ fn rest() -> Vec<Function> {
                 let c = recipe_params(p)?;
                 Ok(Box::new(move |call| {
                     let (logp, old, advantages, mask) = quartet(call)?;
-                    let counts = c.counts.map_or_else(|| GlobalCounts::of(&mask), Ok)?;
+                    let counts = Counts::or_of(c.counts, &mask)?;
                     let tokens = Tokens {
                         ref_logp: call.maybe_tokens("ref_logp")?,
                         entropy: call.maybe_tokens("entropy")?,

@@ -79,7 +79,7 @@ pub fn sapo(
     let slope = (frame.advantages.clone() * bend).mul_scalar(-4.0);
     let slope = config.log_ratio.zero_outside(slope, &at.log_ratio);
     let mut observed = frame.observe(at.log_ratio.clone());
-    observed.capped = config.log_ratio.outside(&at.log_ratio);
+    observed.bounded = config.log_ratio.outside(&at.log_ratio);
     frame.finish(value, slope, &at.carrier, observed)
 }
 
@@ -263,7 +263,7 @@ pub fn dppo(
         Surrogate::Ratio => {
             let surrogate = (frame.advantages.clone() * ratio).neg();
             let slope = config.log_ratio.zero_outside(surrogate.clone(), &frame.log_ratio);
-            (surrogate, slope, config.log_ratio.outside(&frame.log_ratio))
+            (surrogate, slope, None)
         }
         Surrogate::Score { cap } => {
             require("cap", cap, "a positive number", |v| v > 0.0)?;
@@ -274,7 +274,8 @@ pub fn dppo(
     let mut observed = frame.observe(frame.log_ratio.clone());
     observed.clipped_low = Some(dropped_low);
     observed.clipped_high = Some(dropped_high);
-    observed.capped = capped;
+    observed.capped = capped.map(|over: Tensor<2, Bool>| over.bool_and(dropped.clone().bool_not()));
+    observed.bounded = config.log_ratio.outside(&frame.log_ratio);
     frame.finish(
         value.mask_fill(dropped.clone(), 0.0),
         slope.mask_fill(dropped, 0.0),
