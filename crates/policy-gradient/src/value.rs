@@ -34,7 +34,7 @@ pub struct ValueLoss {
 ///
 /// `0.5 max((v - R)², (clip(v, v_old ± c) - R)²)`, the value term of [arXiv:1707.06347], equation 9, with the clipping of
 /// its reference code. All `[batch, time]`: `values` with a graph, `old_values` (needed for clipping), `returns` as
-/// [`gae`](crate::advantage::gae) gives them. Reduce with [`aggregate`](crate::aggregate). Values outside the mask are never
+/// [`gae`](crate::advantage::gae) gives them. Reduce with [`aggregate`](crate::aggregate()). Values outside the mask are never
 /// read.
 ///
 /// # Errors

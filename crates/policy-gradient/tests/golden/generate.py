@@ -117,7 +117,7 @@ class Batch:
 
 
 def grad(total, leaf):
-    return torch.autograd.grad(total, leaf, allow_unused=True)[0]
+    return torch.autograd.grad(total, leaf, allow_unused=True, retain_graph=True)[0]
 
 
 # ---------------------------------------------------------------- advantages
@@ -477,38 +477,39 @@ def verl_corrections():
                          {"old_logp": b.old, "sampler_logp": b.sampler}, {"mask": kept, "weights": b.mask}, mask=b.mask)
 
 
+ACCELERATOR = SimpleNamespace(
+    reduce=lambda x, reduction: x, gather=lambda x: x, num_processes=1, pad_across_processes=lambda x, **_: x,
+    gather_for_metrics=lambda x: x,
+)
+
+class Metrics(dict):
+    def __missing__(self, key):
+        self[key] = []
+        return self[key]
+
+def trainer(leaf, entropy, loss_type, level, **options):
+    keep = dict(beta=0.0, delta=None, epsilon_low=0.2, epsilon_high=0.28, top_entropy_quantile=1.0, entropy_coef=0.0,
+                bias=False, opsm=None, correct=False)
+    keep.update(options)
+    args = SimpleNamespace(delta=keep["delta"], use_bias_correction_kl=keep["bias"], sapo_temperature_pos=1.0,
+                           sapo_temperature_neg=1.05, vespo_k_pos=2.0, vespo_lambda_pos=3.0, vespo_k_neg=3.0,
+                           vespo_lambda_neg=2.0, steps_per_generation=1)
+    me = SimpleNamespace(
+        aux_loss_enabled=False, top_entropy_quantile=keep["top_entropy_quantile"], importance_sampling_level=level,
+        beta=keep["beta"], args=args, loss_type=loss_type, epsilon_low=keep["epsilon_low"], epsilon_high=keep["epsilon_high"],
+        off_policy_mask_threshold=keep["opsm"], use_vllm=keep["correct"], vllm_importance_sampling_correction=keep["correct"],
+        model=SimpleNamespace(training=False), current_gradient_accumulation_steps=1, max_completion_length=8,
+        accelerator=ACCELERATOR, _entropy_bonus_enabled=keep["entropy_coef"] != 0, use_adaptive_entropy=False,
+        entropy_coef=keep["entropy_coef"], _metrics={"eval": Metrics(), "train": Metrics()},
+        _get_per_token_logps_and_entropies=lambda *a, **k: (leaf, entropy, None), get_off_policy_mask=trl_grpo.get_off_policy_mask,
+    )
+    me.get_gamma_weights = trl_grpo.get_gamma_weights
+    me.get_high_entropy_mask = lambda e, m, q: trl_grpo.get_high_entropy_mask(me, e, m, q)
+    return me
+
+
 def trl_losses():
     file = "trl"
-    accelerator = SimpleNamespace(
-        reduce=lambda x, reduction: x, gather=lambda x: x, num_processes=1, pad_across_processes=lambda x, **_: x,
-        gather_for_metrics=lambda x: x,
-    )
-
-    class Metrics(dict):
-        def __missing__(self, key):
-            self[key] = []
-            return self[key]
-
-    def trainer(leaf, entropy, loss_type, level, **options):
-        keep = dict(beta=0.0, delta=None, epsilon_low=0.2, epsilon_high=0.28, top_entropy_quantile=1.0, entropy_coef=0.0,
-                    bias=False, opsm=None, correct=False)
-        keep.update(options)
-        args = SimpleNamespace(delta=keep["delta"], use_bias_correction_kl=keep["bias"], sapo_temperature_pos=1.0,
-                               sapo_temperature_neg=1.05, vespo_k_pos=2.0, vespo_lambda_pos=3.0, vespo_k_neg=3.0,
-                               vespo_lambda_neg=2.0, steps_per_generation=1)
-        me = SimpleNamespace(
-            aux_loss_enabled=False, top_entropy_quantile=keep["top_entropy_quantile"], importance_sampling_level=level,
-            beta=keep["beta"], args=args, loss_type=loss_type, epsilon_low=keep["epsilon_low"], epsilon_high=keep["epsilon_high"],
-            off_policy_mask_threshold=keep["opsm"], use_vllm=keep["correct"], vllm_importance_sampling_correction=keep["correct"],
-            model=SimpleNamespace(training=False), current_gradient_accumulation_steps=1, max_completion_length=8,
-            accelerator=accelerator, _entropy_bonus_enabled=keep["entropy_coef"] != 0, use_adaptive_entropy=False,
-            entropy_coef=keep["entropy_coef"], _metrics={"eval": Metrics(), "train": Metrics()},
-            _get_per_token_logps_and_entropies=lambda *a, **k: (leaf, entropy, None), get_off_policy_mask=trl_grpo.get_off_policy_mask,
-        )
-        me.get_gamma_weights = trl_grpo.get_gamma_weights
-        me.get_high_entropy_mask = lambda e, m, q: trl_grpo.get_high_entropy_mask(me, e, m, q)
-        return me
-
     counted = {"empty_rows": "counted"}
     reductions = {
         "grpo": {"sequence_mean_token_mean": counted}, "sapo": {"sequence_mean_token_mean": counted}, "bnpo": "token_mean",
@@ -816,6 +817,71 @@ def papers():
              {"explained_variance": torch.tensor(1 - np.var(r - v) / np.var(r))}, mask=m, poison=True)
 
 
+def presets():
+    """The presets named after libraries give those libraries' numbers under their defaults."""
+    file = "presets"
+    for seed in range(4):
+        b = Batch(3000 + seed, per_row=True)
+        b.mask[:, 0] = 1  # see TRL's GMPO and RLOO
+        wide, m = b.wide(), b.mask
+        plain = {"logp": b.logp, "old_logp": b.old, "advantages": b.advantages}
+
+        def add(name, total, leaf, extra=None):
+            case(file, f"preset {name}", "loss", {"preset": name}, {**plain, **(extra or {})}, {"loss": total},
+                 {"logp": grad(total, leaf)}, mask=m, poison=True)
+
+        def verl_loss(loss, mode="token-mean", **actor):
+            leaf = b.leaf()
+            total, _ = getattr(verl, f"compute_policy_loss_{loss}")(b.old, leaf, wide, m, mode, Actor(**actor), None)
+            return leaf, total
+
+        leaf, total = verl_loss("vanilla")
+        add("ppo_verl", total, leaf), add("rloo_verl", total, leaf)
+        total = total + 0.001 * verl.agg_loss(verl.kl_penalty(leaf, b.ref, "low_var_kl"), m, "token-mean")
+        add("grpo_verl", total, leaf, {"ref_logp": b.ref})
+        leaf, total = verl_loss("vanilla", low=0.2, high=0.28)
+        add("dapo_verl", total, leaf)
+        leaf, total = verl_loss("vanilla", "seq-mean-token-sum-norm", counts={"loss_scale_factor": 1024})
+        add("dr_grpo_verl", total, leaf)
+        leaf, total = verl_loss("gspo", "seq-mean-token-mean", low=3e-4, high=4e-4)
+        add("gspo_verl", total, leaf)
+        for name, loss in (("gmpo_verl", "geo_mean"), ("cispo_verl", "cispo"), ("sapo_verl", "sapo"), ("dppo_tv_verl", "dppo_tv"),
+                           ("dppo_kl_verl", "dppo_kl")):
+            leaf, total = verl_loss(loss)
+            add(name, total, leaf)
+
+        data = {"prompt_ids": torch.zeros(ROWS, 1), "prompt_mask": torch.ones(ROWS, 1), "completion_ids": torch.zeros(ROWS, TOKENS),
+                "completion_mask": m, "advantages": b.advantages.squeeze(1), "old_per_token_logps": b.old,
+                "num_items_in_batch": m.sum(), "old_logps": (b.old * m).sum(1)}
+        for name, loss, level, options in (
+            ("grpo_trl", "grpo", "token", {}), ("dapo_trl", "dapo", "token", {}), ("bnpo_trl", "bnpo", "token", {}),
+            ("dr_grpo_trl", "dr_grpo", "token", {}), ("luspo_trl", "luspo", "sequence", {}), ("vespo_trl", "vespo", "token", {}),
+            ("cispo_trl", "cispo", "token", {"epsilon_high": 5.0}), ("sapo_trl", "sapo", "token", {}),
+            ("gspo_trl", "grpo", "sequence", {"epsilon_low": 3e-4, "epsilon_high": 4e-4}),
+            ("gmpo_trl", "gmpo", "token", {"epsilon_low": 0.4, "epsilon_high": 0.4}), ("rloo_trl", "rloo", "token", {}),
+        ):
+            leaf = b.leaf()
+            me = trainer(leaf, b.entropy, loss, level, **{"epsilon_high": 0.2, **options})
+            me.max_completion_length = 1024
+            run = {"gmpo": trl_gmpo, "rloo": trl_rloo}.get(loss, trl_grpo)._compute_loss
+            add(name, run(me, me.model, data), leaf)
+
+        for name in ("ppo_openrlhf", "grpo_openrlhf", "rloo_openrlhf"):
+            leaf = b.leaf()
+            add(name, openrlhf.PolicyLoss().forward(leaf, b.old, wide, m)[0], leaf)
+
+        for name in ("grpo_open_instruct", "cispo_open_instruct"):
+            leaf = b.leaf()
+            ratio = (leaf - b.old).exp()
+            if name == "grpo_open_instruct":
+                per_token = torch.max(-wide * ratio, -wide * ratio.clamp(0.8, 1.272))
+            else:
+                per_token = -wide * ratio.detach().clamp(max=1.272) * leaf
+            diff = (leaf - b.ref).clamp(-40.0, 40.0)
+            total = ((per_token + 0.05 * (torch.expm1(-diff) + diff)) * m).sum() / m.sum()
+            add(name, total, leaf, {"ref_logp": b.ref})
+
+
 def log_probs():
     file = "log-probs"
     for seed in range(16):
@@ -855,7 +921,7 @@ def log_probs():
 
 if __name__ == "__main__":
     ARGS.folder.mkdir(exist_ok=True)
-    for part in (advantages, verl_losses, verl_corrections, trl_losses, openrlhf_losses, open_instruct_losses, papers, log_probs):
+    for part in (advantages, verl_losses, verl_corrections, trl_losses, openrlhf_losses, open_instruct_losses, papers, presets, log_probs):
         part()
     size = 0
     for file, lines in FILES.items():
