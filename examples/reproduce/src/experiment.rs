@@ -23,7 +23,7 @@ use crate::rollout::{Ask, Text, sample};
 use crate::sets::{Question, SETS, own_kind_question};
 use crate::supervised::{self, Supervised};
 use crate::variants::{self, DataSets};
-use crate::world::{Approach, documents, vocabulary};
+use crate::world::{Approach, documents, numbers, vocabulary};
 use crate::{grpo, report, results};
 
 /// One call of the program.
@@ -216,6 +216,8 @@ impl Experiment {
                 ..LlamaShape::default()
             })?;
             let mut model = CausalLm::init(&config, seed, &self.device.clone().autodiff())?;
+            let embedding = numbers::on_circles(model.embedding());
+            model = model.with_embedding(embedding)?;
             let plan = &recipe.pretrain;
             let mut documents = Documents::new(text, recipe, seed);
             let last = plan.steps + plan.extra_rounds * plan.extra_steps;

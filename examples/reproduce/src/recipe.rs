@@ -203,11 +203,13 @@ pub struct Sweep {
     pub lr: Vec<f64>,
     /// Entropy bonuses.
     pub entropy: Vec<f64>,
+    /// Starting points, by key; empty for all of the run's.
+    pub starts: Vec<String>,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Sweep { lr: vec![3e-4, 1e-3], entropy: vec![0.0, 0.01] }
+        Sweep { lr: vec![3e-4, 1e-3], entropy: vec![0.0, 0.01], starts: Vec::new() }
     }
 }
 
