@@ -16,7 +16,7 @@ pub struct DocumentConfig {
     /// Share of documents that name their approach (`use back :`); the others all use `step`.
     pub prompted: f64,
     /// Share of documents that are worked examples: after the heading `worked` instead of `solution`, by any approach, not
-    /// named. They teach to go on by the approach that was begun, whoever chose it.
+    /// named, and of one part. They teach to follow the approach that was begun, whoever chose it.
     pub worked: f64,
     /// Relative weights of the approaches step, back, meet, equation among the documents that name theirs. The two
     /// whose tables of sums are their own get more.
@@ -87,7 +87,8 @@ pub fn draw(config: &DocumentConfig, rng: &mut impl Rng) -> Document {
         let (named, worked) = (case == 0, case == 1);
         let approach =
             if named || worked { Approach::ALL[weighted(&config.approaches, rng)] } else { Approach::Step };
-        let kinds: Vec<Kind> = (0..=weighted(&config.parts, rng))
+        let parts = if worked { 1 } else { 1 + weighted(&config.parts, rng) };
+        let kinds: Vec<Kind> = (0..parts)
             .map(|_| {
                 if rng.random_bool(config.own_kind) {
                     approach.own_kind()
