@@ -1,6 +1,7 @@
 //! Decoder language models on burn: Hugging Face folders in and out, sampling, scoring, heads and adapters.
 #![forbid(unsafe_code)]
 
+mod chat;
 mod config;
 mod error;
 mod families;
@@ -15,6 +16,7 @@ mod score;
 mod tokenizer;
 mod weights;
 
+pub use chat::{ChatOptions, ChatTemplate, Encoded, Rendered, TemplateValue};
 pub use config::{Config, Family, LlamaShape, Task};
 pub use error::{Error, Result};
 pub use generate::{Finish, Flow, Request, Sample, Sampled, Sampling, Watch, generate};
