@@ -8,12 +8,12 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use models::{
-    CausalLm, Error, Finish, Flow, LoadOptions, Pretrained, Request, Result, Sample, Sampled, Sampling,
+    CausalLm, ChatOptions, ChatTemplate, Error, Finish, Flow, LoadOptions, Pretrained, Request, Result, Sample, Sampled, Sampling,
     ScoreOptions, Scored, Tokenizer, Watch, generate, mean_hidden, reward, score,
 };
 use polya_prompts::rubric::{Continuation, Likelihood};
 use polya_prompts::text::stable_hash;
-use polya_prompts::{Candidate, Generator, Judge, Judged, Prompt, Prompted};
+use polya_prompts::{Candidate, Generator, Judge, Judged, Message, Prompt, Prompted, Role};
 
 /// The newest tokens whose text is searched for a stop text after each token.
 const TAIL: usize = 32;
@@ -22,6 +22,7 @@ const TAIL: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Speech {
     tokenizer: Tokenizer,
+    chat: Option<ChatTemplate>,
     eos: Vec<u32>,
     longest: usize,
 }
@@ -47,8 +48,8 @@ impl Speech {
             let reason = "there is no tokenizer.json: texts cannot be encoded".to_owned();
             return Err(Error::Malformed { path: dir.to_owned(), reason });
         };
-        let eos = pretrained.eos().to_vec();
-        Ok(Self { tokenizer, eos, longest: pretrained.config.max_positions })
+        let (chat, eos) = (pretrained.chat.clone(), pretrained.eos().to_vec());
+        Ok(Self { tokenizer, chat, eos, longest: pretrained.config.max_positions })
     }
 
     /// The tokenizer.
@@ -71,7 +72,31 @@ impl Speech {
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         match prompt {
             Prompt::Text(text) => self.tokenizer.encode(text, true),
-            Prompt::Messages(_) => Err(Error::Template("the folder has none: write raw prompts (base style)".into())),
+            Prompt::Messages(messages) => self.encode_chat(messages, true),
+        }
+    }
+
+    fn encode_chat(&self, messages: &[Message], generation_prompt: bool) -> Result<Vec<u32>> {
+        let Some(chat) = &self.chat else {
+            return Err(Error::Template("the folder has none: ask for raw prompts, `style = \"base\"`".into()));
+        };
+        let options = ChatOptions { generation_prompt, ..ChatOptions::default() };
+        Ok(chat.encode(&self.tokenizer, messages, &options)?.tokens)
+    }
+
+    /// The ids of a prompt and a response to it, as a reward model reads them: raw text joined, messages with the response
+    /// as the assistant's turn.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_with(&self, prompt: &Prompt, response: &str) -> Result<Vec<u32>> {
+        match prompt {
+            Prompt::Text(_) => Ok([self.encode(prompt)?, self.tokenizer.encode(response, false)?].concat()),
+            Prompt::Messages(messages) => {
+                let mut messages = messages.clone();
+                messages.push(Message { role: Role::Assistant, content: response.to_owned() });
+                self.encode_chat(&messages, false)
+            }
         }
     }
 
@@ -287,8 +312,7 @@ impl Judge for RewardJudge<'_> {
         for j in batch {
             let approach = j.approach.map(|a| a.id.as_str());
             let prompt = self.family.render_detailed(approach, &j.question.question, None, &self.render)?.prompt;
-            let mut tokens = speech.encode(&prompt).map_err(backend)?;
-            tokens.extend(speech.tokenizer.encode(&j.candidate.text, false).map_err(backend)?);
+            let tokens = speech.encode_with(&prompt, &j.candidate.text).map_err(backend)?;
             speech.fits(&j.question.id, tokens.len(), 0).map_err(backend)?;
             sequences.push(tokens);
         }

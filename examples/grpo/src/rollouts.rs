@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use evaluation::datasets;
 use evaluation::local::{Speech, Written};
 use models::{CausalLm, Request, Sampling, ScoreOptions, Scored, score};
@@ -36,9 +36,9 @@ pub fn tasks(files: &[PathBuf], config: &Config, family: &Family, speech: &Speec
             let place = || format!("{}, question `{id}`", file.display());
             ensure!(seen.insert(id.clone()), "{}: the id was given before: make ids unique", place());
             let gold = Gold::parse(&question.answer);
-            gold.answer().with_context(|| {
-                format!("{}: the answer {:?} cannot be verified", place(), question.answer)
-            })?;
+            if let Err(error) = gold.answer() {
+                bail!("{}: the answer {:?} cannot be verified: {error}", place(), question.answer);
+            }
             let prompt = family.render_plain(&question.question, &config.render()).with_context(place)?;
             let prompt = speech.encode(&prompt).with_context(place)?;
             speech.fits(&id, prompt.len(), config.max_new_tokens).with_context(place)?;
