@@ -8,7 +8,7 @@ use models::{CausalLm, Config, LlamaShape, Pretrained, Tokenizer};
 use serde_json::{Value, json};
 use tokenizers::AddedToken;
 use tokenizers::decoders::fuse::Fuse;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 
 /// The template of the tiny folder: `<user>...<eos>` turns in a row.
 pub const CHAT_TEMPLATE: &str = "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<eos>\n\
@@ -18,7 +18,7 @@ pub const CHAT_TEMPLATE: &str = "{% for message in messages %}<{{ message['role'
 fn tokenizer() -> tokenizers::Tokenizer {
     let letters = (b' '..=b'~').map(|byte| char::from(byte).to_string());
     let words = ["<pad>", "<eos>", "<unk>", "\n"].map(str::to_owned).into_iter().chain(letters);
-    let vocabulary = words.enumerate().map(|(id, word)| (word, id as u32)).collect();
+    let vocabulary: Vocab = words.enumerate().map(|(id, word)| (word, id as u32)).collect();
     let model = BPE::builder().vocab_and_merges(vocabulary, Vec::new()).unk_token("<unk>".into());
     let mut tokenizer = tokenizers::Tokenizer::new(model.build().expect("single characters need no merges"));
     tokenizer.with_decoder(Some(Fuse::new()));

@@ -113,12 +113,13 @@ fn a_folder_is_asked_in_both_styles() {
     let model = world.text("base");
     for style in ["base", "chat"] {
         let options = ["--model", &model, "--samples", "4", "--max-new-tokens", "8", "--style", style, "--limit", "3"];
-        let said = success(&world.run(style, &options));
+        let run = format!("asked-{style}");
+        let said = success(&world.run(&run, &options));
         assert!(said.contains("pass@k"), "{said}");
-        let found = read_lines(&world.path(style).join("completions.jsonl"));
+        let found = read_lines(&world.path(&run).join("completions.jsonl"));
         assert_eq!(found.len(), 12);
         assert!(found.iter().all(|line| line["tokens"].as_u64().unwrap() <= 8));
-        let results = world.results(style);
+        let results = world.results(&run);
         assert!(results["pass@4"]["mean"].is_number() && results["questions"] == 3);
     }
     // One greedy sample, twice: the same.

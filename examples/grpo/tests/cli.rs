@@ -148,7 +148,7 @@ fn a_second_run_is_refused_and_another_configuration_does_not_resume() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let again = said(world.run("run", &["--steps", "1"]));
-    assert!(again.contains("--resume") && again.contains("--overwrite"), "{again}");
+    assert!(again.contains("resume it") && again.contains("overwrite it"), "{again}");
     let other = said(world.run("run", &["--steps", "1", "--resume", "--lr", "0.5"]));
     assert!(other.contains("lr"), "{other}");
     success(&world.run("run", &["--steps", "1", "--overwrite"]));
