@@ -17,7 +17,7 @@ use crate::phase::Phase;
 use crate::recipe::{Rl, Tuned};
 use crate::rollout::{Response, Text, sample};
 use crate::sets::training_question;
-use crate::world::approaches_used;
+use crate::world::check::{approaches_used, fits};
 
 /// One RL run's settings, with the variant's changes already made.
 pub struct Grpo<'a> {
@@ -148,10 +148,12 @@ fn roll_out(
     let sampled = sample(&model.valid(), text, &asks, rl.temperature, config.seed)?;
 
     let (mut rewards, mut groups, mut responses) = (Vec::new(), Vec::new(), Vec::new());
+    let mut fitting = 0;
     for (i, (question, rows)) in questions.iter().zip(sampled.chunks(per_question)).enumerate() {
         for response in rows.iter().flatten() {
             rewards.push(f64::from(u8::from(is_correct(question, response))));
             groups.push(i as u64);
+            fitting += usize::from(fits(&question.problem, &response.text));
             responses.push(response.clone());
         }
     }
@@ -168,6 +170,7 @@ fn roll_out(
         "reward": rewards.iter().sum::<f64>() / count,
         "length": responses.iter().map(|r| r.sample.tokens.len()).sum::<usize>() as f64 / count,
         "truncated": share(responses.iter().filter(|r| !r.finished).count()),
+        "fitting": share(fitting),
         "combined": share(responses.iter().filter(|r| combined(r)).count()),
         "groups_without_signal": rewards.chunks(rl.samples).filter(|g| even(g)).count(),
     });

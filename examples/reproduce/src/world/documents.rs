@@ -15,6 +15,9 @@ use super::vocabulary::SOLUTION;
 pub struct DocumentConfig {
     /// Share of documents that name their approach (`use back :`); the others all use `step`.
     pub prompted: f64,
+    /// Relative weights of the approaches step, back, meet, equation among the documents that name theirs. The two
+    /// whose tables of sums are their own get more.
+    pub approaches: [f64; 4],
     /// Probability that a part is of the approach's own kind; otherwise its kind is drawn from all four.
     pub own_kind: f64,
     /// Relative weights of one, two, three, ... parts.
@@ -25,7 +28,13 @@ pub struct DocumentConfig {
 
 impl Default for DocumentConfig {
     fn default() -> Self {
-        DocumentConfig { prompted: 0.7, own_kind: 0.75, parts: vec![0.6, 0.3, 0.1], layouts: [0.6, 0.2, 0.2] }
+        DocumentConfig {
+            prompted: 0.8,
+            approaches: [0.1, 0.2, 0.4, 0.3],
+            own_kind: 0.75,
+            parts: vec![0.6, 0.3, 0.1],
+            layouts: [0.6, 0.2, 0.2],
+        }
     }
 }
 
@@ -71,7 +80,7 @@ pub fn draw(config: &DocumentConfig, rng: &mut impl Rng) -> Document {
     loop {
         let named = rng.random_bool(config.prompted);
         let approach =
-            if named { *Approach::ALL.choose(rng).expect("four approaches") } else { Approach::Step };
+            if named { Approach::ALL[weighted(&config.approaches, rng)] } else { Approach::Step };
         let kinds: Vec<Kind> = (0..=weighted(&config.parts, rng))
             .map(|_| {
                 if rng.random_bool(config.own_kind) {

@@ -17,7 +17,7 @@ pub const SOLUTION: &str = "solution";
 /// All words; a word's index is its id.
 pub fn words() -> Vec<String> {
     let mut words: Vec<String> =
-        [PAD, EOS, "use", ":", SOLUTION, "step", "back", "meet", "equation", "so", "answer"]
+        [PAD, EOS, "use", ":", SOLUTION, "step", "back", "meet", "equation", "end", "start", "gap", "box", "so", "answer"]
             .map(str::to_string)
             .to_vec();
     words.extend(["=", ";", "?", "+?", "-?", "ans"].map(str::to_string));
