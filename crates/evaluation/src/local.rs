@@ -9,14 +9,11 @@ use std::path::Path;
 
 use models::{
     CausalLm, ChatOptions, ChatTemplate, Error, Finish, Flow, LoadOptions, Pretrained, Request, Result, Sample, Sampled, Sampling,
-    ScoreOptions, Scored, Tokenizer, Watch, generate, mean_hidden, reward, score,
+    ScoreOptions, Scored, StopTexts, Tokenizer, Watch, generate, mean_hidden, reward, score,
 };
 use polya_prompts::rubric::{Continuation, Likelihood};
 use polya_prompts::text::stable_hash;
 use polya_prompts::{Candidate, Generator, Judge, Judged, Message, Prompt, Prompted, Role};
-
-/// The newest tokens whose text is searched for a stop text after each token.
-const TAIL: usize = 32;
 
 /// The text side of a model folder.
 #[derive(Debug, Clone)]
@@ -116,10 +113,10 @@ impl Speech {
     }
 
     /// Samples every request, ends samples at stop texts, and decodes them. End tokens are the folder's unless
-    /// `sampling` names some. A stop text is found when it lies within the 32 newest tokens.
+    /// `sampling` names some.
     ///
     /// # Errors
-    /// As [`generate`].
+    /// As [`generate`]; also if a stop text is empty.
     pub fn sample(
         &self,
         model: &CausalLm,
@@ -131,12 +128,10 @@ impl Speech {
         if sampling.eos.is_empty() {
             sampling.eos.clone_from(&self.eos);
         }
-        let samples = generate(model, requests, &sampling, &mut Stops { tokenizer: &self.tokenizer, stop })?;
+        let mut stops = Stops(StopTexts::new(&self.tokenizer, stop)?);
+        let samples = generate(model, requests, &sampling, &mut stops)?;
         let write = |sample: Sample| {
-            let mut text = self.tokenizer.decode(&sample.tokens, true)?;
-            if let Some(at) = stop.iter().filter_map(|stop| text.find(stop.as_str())).min() {
-                text.truncate(at);
-            }
+            let text = stops.0.cut(&self.tokenizer.decode(&sample.tokens, true)?).to_owned();
             Ok(Written { text, finished: sample.finish == Finish::Stop, sample })
         };
         samples.into_iter().map(|row| row.into_iter().map(write).collect()).collect()
@@ -144,19 +139,11 @@ impl Speech {
 }
 
 /// Ends a sample at a stop text.
-struct Stops<'a> {
-    tokenizer: &'a Tokenizer,
-    stop: &'a [String],
-}
+struct Stops<'a>(StopTexts<'a>);
 
 impl Watch for Stops<'_> {
     fn token(&mut self, sampled: Sampled<'_>) -> Flow {
-        if self.stop.is_empty() {
-            return Flow::Continue;
-        }
-        let tail = &sampled.tokens[sampled.tokens.len().saturating_sub(TAIL)..];
-        let text = self.tokenizer.decode(tail, true).unwrap_or_default();
-        if self.stop.iter().any(|stop| text.contains(stop.as_str())) { Flow::Stop } else { Flow::Continue }
+        if self.0.hit(sampled.tokens) { Flow::Stop } else { Flow::Continue }
     }
 }
 
