@@ -10,6 +10,7 @@ mod kl;
 mod log_probs;
 mod num;
 pub mod objective;
+mod rollout;
 
 pub use aggregate::{Aggregation, EmptyRows, GlobalCounts, aggregate};
 pub use bounds::Bounds;
@@ -18,3 +19,4 @@ pub use error::{Error, Result};
 pub use kl::{Kl, KlEstimator, KlGradient, KlWeight, kl};
 pub use log_probs::{TokenLogProbConfig, TokenLogProbs, token_log_probs};
 pub use objective::{Objective, PerToken, objective};
+pub use rollout::{Rollout, RolloutBatch};
