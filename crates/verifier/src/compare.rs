@@ -35,7 +35,7 @@ use crate::{
     series::Dotted,
     syntax::Node,
     units,
-    value::{Answer, Time, Value, interval, normal_words, to_region},
+    value::{Answer, Time, Value, interval, to_region},
     verdict::Reason,
 };
 
@@ -49,9 +49,29 @@ pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
     {
         return no(Reason::DifferentValue);
     }
+    // The integer of a family of solutions may have any name.
+    if let Some((from, to)) = parameters(gold, response) {
+        let renamed = Answer {
+            clean: response.clean.clone(),
+            value: response.value.substitute(&from, &Node::Var(to)),
+            subject: None,
+            parameter: None,
+        };
+        return compare(&Answer { parameter: None, ..gold.clone() }, &renamed, policy);
+    }
     let rounding = Rounding { significant: policy.significant_digits, relative: policy.relative_tolerance };
     let mut work = Work { policy, rounding, pairs: limits::PAIRS };
     work.values(&gold.value, &response.value, 0)
+}
+
+/// The names of the free integers of two families of solutions, if they differ: the response's and the gold answer's.
+fn parameters(gold: &Answer, response: &Answer) -> Option<(String, String)> {
+    let name = |a: &Answer| a.parameter.clone().or_else(|| a.value.integer_name());
+    if gold.parameter.is_none() && response.parameter.is_none() {
+        return None;
+    }
+    let (to, from) = (name(gold)?, name(response)?);
+    (to != from && !response.value.mentions(&to)).then_some((from, to))
 }
 
 struct Work<'a> {
@@ -99,7 +119,7 @@ impl Work<'_> {
                 if same { Outcome::yes(Reason::EqualText) } else { no(Reason::DifferentText) }
             }
             (Value::Text(x), Value::Text(y)) => {
-                if x == y || normal_words(x) == normal_words(y) {
+                if x == y {
                     Outcome::yes(Reason::EqualText)
                 } else {
                     no(Reason::DifferentText)

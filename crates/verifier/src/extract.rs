@@ -398,7 +398,7 @@ impl View<'_> {
                 b's' | b'S' => &["solution"],
                 b'r' | b'R' => &["result", "respuesta", "réponse", "risposta", "resposta"],
                 b'o' | b'O' => &["odpowied"],
-                b'c' | b'C' => &["cevap"],
+                b'c' | b'C' => &["cevap", "correct choice", "correct option"],
                 0xc4 => &["đáp án", "Đáp án", "đáp số", "Đáp số"],
                 0xd0 => &["Ответ", "ответ", "ОТВЕТ"],
                 0xd8 => &["الجواب", "الإجابة"],
@@ -429,7 +429,8 @@ impl View<'_> {
     fn announced(&self, at: usize, after: usize, marked: bool) -> Option<Found> {
         let rest = &self.full[after..floor_boundary(self.full, after + 4096)];
         let keyword = &self.full[at..after];
-        let is_answer = !keyword.eq_ignore_ascii_case("solution") && !keyword.eq_ignore_ascii_case("result");
+        let weak = ["solution", "result", "correct choice", "correct option"];
+        let is_answer = !weak.iter().any(|w| keyword.eq_ignore_ascii_case(w));
         // Keywords that need no verb.
         let direct = keyword.len() == 4 && keyword.is_ascii()
             || ["答", "정답", "답", "故"].iter().any(|k| keyword.starts_with(k));
@@ -677,8 +678,46 @@ impl View<'_> {
         Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last))
     }
 
+    /// A number with the unit of measurement behind it.
+    fn with_unit(&self, text: &str, number: Range<usize>) -> Range<usize> {
+        let tail = &text[number.end..floor_boundary(text, number.end + 40)];
+        let Some((at, word)) = word_positions(tail).next() else { return number };
+        let unit = match word {
+            "in" | "a" | "A" | "t" | "K" | "V" | "W" | "J" | "N" | "l" => false,
+            w => crate::units::canonical(w).is_some_and(|u| !crate::units::is_money(u)),
+        };
+        if !unit || at > 1 || (at == 1 && !tail.starts_with(' ')) {
+            return number;
+        }
+        // The longest reading that is one quantity.
+        let ends: Vec<usize> = word_positions(tail).map(|(at, w)| number.end + at + w.len()).take(4).collect();
+        for end in ends.into_iter().rev() {
+            let squared = ["²", "³", "^2", "^3"].iter().find_map(|p| text[end..].starts_with(p).then_some(p.len()));
+            let end = end + squared.unwrap_or(0);
+            let read = Answer::read(&text[number.start..end], self.policy);
+            if let Ok(Answer { value: Value::Scalar(s), .. }) = read
+                && s.unit.is_some()
+                && !text[number.end..end].contains(['.', ',', ';', '\n', '('])
+            {
+                return number.start..end;
+            }
+        }
+        number
+    }
+
     /// The last maths span, bold text, or number; the one that ends last.
     fn last_value(&self) -> Option<Found> {
+        let text = &self.full[self.start..];
+        // A remark at the end says nothing new: "(we discard -3)", "for all x".
+        if let Some(head) = before_remark(text)
+            && let Some(Ok(f)) = (View { full: &self.full[..self.start + head], ..*self }).last_of_all()
+        {
+            return Some(Ok(f));
+        }
+        self.last_of_all()
+    }
+
+    fn last_of_all(&self) -> Option<Found> {
         let text = &self.full[self.start..];
         let b = text.as_bytes();
         let digit = b.iter().rposition(u8::is_ascii_digit);
@@ -731,7 +770,7 @@ impl View<'_> {
             let (from, to) = (tail_start + words[first].0, tail_start + words[k].0 + words[k].1.len());
             return Some(found(self.full, self.start + from..self.start + to, Source::Last));
         };
-        let range = number_around(text, d);
+        let range = self.with_unit(text, number_around(text, d));
         if let Some(group) = group_around(text, &range)
             && matches!(readable(&text[group.clone()], self.policy), Reading::Value)
         {
@@ -770,7 +809,9 @@ impl View<'_> {
         if lead.ends_with(" not") || lead.ends_with("isn't") || lead.ends_with("is not equal to") {
             return Some(Err(Reason::Negated));
         }
-        if hedges_before(&lead) {
+        // "between 9 and 10" is neither.
+        let between = lead.strip_suffix(" and").and_then(|l| l.rfind("between ").map(|at| &l[at + 8..]));
+        if hedges_before(&lead) || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic())) {
             return Some(Err(Reason::Hedged));
         }
         if let Some(reason) = hedges_after(&text[range.end..]) {
@@ -784,6 +825,32 @@ impl View<'_> {
         }
         Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
     }
+}
+
+/// Where a closing remark begins: a bracket of words at the end of the text, or a quantifier behind a maths span.
+fn before_remark(text: &str) -> Option<usize> {
+    let t = text.trim_end().trim_end_matches('.');
+    let words = |s: &str| {
+        word_positions(s)
+            .filter(|(at, w)| w.len() >= 2 && (*at == 0 || s.as_bytes()[at - 1] != b'\\'))
+            .count()
+    };
+    if t.ends_with(')')
+        && let Some(open) = t.rfind(" (")
+        && !t[open..].contains('\n')
+        && words(&t[open..]) >= 2
+        && t[..open].ends_with(|c: char| c.is_ascii_digit() || c == '$' || c == '*' || c == ']')
+    {
+        return Some(open);
+    }
+    let sentence = t.rfind(['\n', '.']).map_or(0, |n| n + 1);
+    let tail = &t[sentence..];
+    [" for all ", " for every ", " for any ", " for each ", " where "]
+        .iter()
+        .filter_map(|w| tail.find(w))
+        .min()
+        .filter(|at| tail[..*at].trim_end().ends_with('$') && tail[..*at].matches('$').count() >= 2)
+        .map(|at| sentence + at)
 }
 
 /// The last word, if it ends at or after the last digit and is more than a numeral: `2√3`, `4π`, `x^2`. Words that an
@@ -828,6 +895,13 @@ fn is_prose(text: &str) -> bool {
     }
     let mut words = 0;
     let mut rest = 0;
+    // Three words before the first sign open a sentence.
+    let opening = text.find(|c: char| !(c.is_ascii_alphabetic() || c == ' ')).unwrap_or(0);
+    if text[..opening].split(' ').filter(|w| w.len() >= 2).count() >= 3
+        && text[opening..].starts_with(|c: char| c.is_ascii_digit() || c == '$')
+    {
+        return true;
+    }
     for (at, word) in word_positions(text) {
         let command = at > 0 && text.as_bytes()[at - 1] == b'\\';
         if word.len() >= 2

@@ -526,6 +526,8 @@ impl Lexer<'_> {
                     _ => Tok::Degree,
                 }
             }
+            '℃' => Tok::Word("°C".into()),
+            '℉' => Tok::Word("°F".into()),
             '\'' | '′' | '’' | '‘' => Tok::Prime,
             '"' | '″' | '”' | '“' => {
                 if self.out.last().is_some_and(|t| matches!(t.tok, Tok::Number(_)))

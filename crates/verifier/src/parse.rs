@@ -45,18 +45,8 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
     if tokens.is_empty() {
         return Err(SyntaxError::Empty);
     }
-    // <1, 2, 3>: a vector between relation signs.
-    if let [Token { tok: Tok::Rel(Relation::Lt), .. }, inner @ .., Token { tok: Tok::Rel(Relation::Gt), .. }] =
-        tokens
-        && inner.iter().any(|t| t.tok == Tok::Comma)
-        && !inner.iter().any(|t| matches!(t.tok, Tok::Rel(_)))
-    {
-        let mut angled = tokens.to_vec();
-        angled[0].tok = Tok::Open(Delim::Angle);
-        if let Some(last) = angled.last_mut() {
-            last.tok = Tok::Close(Delim::Angle);
-        }
-        return parse(source, &angled);
+    if let Some(rewritten) = angled(tokens).or_else(|| listed_condition(tokens)) {
+        return parse_tokens(source, &rewritten);
     }
     // f: x \mapsto 2x
     if let Some(at) = tokens.iter().take(16).position(|t| t.tok == Tok::MapsTo)
@@ -67,9 +57,41 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
             _ => "f".into(),
         };
         let left = Node::Mul(vec![Node::Var(function), Node::Var(x.clone())]);
-        let right = parse(source, &tokens[at + 1..])?;
+        let right = parse_tokens(source, &tokens[at + 1..])?;
         return Ok(Node::Rel(vec![left, right], vec![Relation::Eq]));
     }
+    parse_tokens(source, tokens)
+}
+
+/// `<1, 2, 3>`: a vector between relation signs.
+fn angled(tokens: &[Token]) -> Option<Vec<Token>> {
+    let [Token { tok: Tok::Rel(Relation::Lt), .. }, inner @ .., Token { tok: Tok::Rel(Relation::Gt), .. }] =
+        tokens
+    else {
+        return None;
+    };
+    if !inner.iter().any(|t| t.tok == Tok::Comma) || inner.iter().any(|t| matches!(t.tok, Tok::Rel(_))) {
+        return None;
+    }
+    let mut angled = tokens.to_vec();
+    angled[0].tok = Tok::Open(Delim::Angle);
+    angled.last_mut()?.tok = Tok::Close(Delim::Angle);
+    Some(angled)
+}
+
+/// `x = kπ (k ∈ Z)`: the bracket becomes an item of the list.
+fn listed_condition(tokens: &[Token]) -> Option<Vec<Token>> {
+    let [.., Token { tok: Tok::Close(Delim::Paren), .. }] = tokens else { return None };
+    let open = tokens.iter().rposition(|t| t.tok == Tok::Open(Delim::Paren)).filter(|at| *at > 0)?;
+    if !matches!((&tokens.get(open + 1)?.tok, &tokens.get(open + 2)?.tok), (Tok::Name(_), Tok::In)) {
+        return None;
+    }
+    let mut listed = tokens[..tokens.len() - 1].to_vec();
+    listed[open].tok = Tok::Comma;
+    Some(listed)
+}
+
+fn parse_tokens(source: &str, tokens: &[Token]) -> Parsed {
     let mut parser = Parser { source, tokens, pos: 0, depth: 0, bars: 0, builder: false, nested: 0 };
     let node = parser.list()?;
     if parser.pos < tokens.len() {
@@ -277,12 +299,22 @@ impl Parser<'_> {
         if matches!(first.as_str(), "if" | "when" | "unless" | "not") {
             return Err(self.expected("a value without a condition"));
         }
+        // "n is odd" and "n odd" are noted alike.
+        let mut note = String::new();
         while matches!(self.peek(), Some(Tok::Word(_) | Tok::Mid))
             || (self.pos + 1 == self.tokens.len() && matches!(self.peek(), Some(Tok::Colon | Tok::Bang)))
         {
+            if let Some(word) = self.word_at(0).filter(|w| !matches!(w.as_str(), "is" | "are" | "an" | "a" | "the"))
+                && note.len() < 80
+            {
+                if !note.is_empty() {
+                    note.push(' ');
+                }
+                note.push_str(&word);
+            }
             self.pos += 1;
         }
-        Ok(Node::Noted(Box::new(node), first))
+        Ok(Node::Noted(Box::new(node), if note.is_empty() { first } else { note }))
     }
 
     fn expr(&mut self, min: u8) -> Parsed {
@@ -889,12 +921,18 @@ impl Parser<'_> {
         let mut factors = vec![(if name == "Omega" { "Ω" } else { units::canonical(name)? }, 1)];
         let mut at = 1;
         let power = |p: &Self, at: &mut usize| -> i32 {
-            if p.peek_at(*at) == Some(&Tok::Caret)
-                && let (Some(Tok::Number(n)), None | Some(Tok::Comma | Tok::Slash)) =
-                    (p.peek_at(*at + 1), p.peek_at(*at + 2))
+            if p.peek_at(*at) != Some(&Tok::Caret) {
+                return 1;
+            }
+            // m^2, m^{2}, m²
+            let grouped = p.peek_at(*at + 1) == Some(&Tok::Open(Delim::Group));
+            let end = *at + 2 + 2 * usize::from(grouped);
+            if let Some(Tok::Number(n)) = p.peek_at(*at + 1 + usize::from(grouped))
+                && (!grouped || p.peek_at(end - 1) == Some(&Tok::Close(Delim::Group)))
+                && matches!(p.peek_at(end), None | Some(Tok::Comma | Tok::Slash))
                 && let Some(n @ 1..=3) = n.to_i64()
             {
-                *at += 2;
+                *at = end;
                 return n as i32;
             }
             1
@@ -1246,9 +1284,9 @@ impl Parser<'_> {
         if name == "C"
             && self.peek() == Some(&Tok::Open(Delim::Paren))
             && let (
-                Some(Tok::Number(_)),
+                Some(Tok::Number(_) | Tok::Name(_)),
                 Some(Tok::Comma),
-                Some(Tok::Number(_)),
+                Some(Tok::Number(_) | Tok::Name(_)),
                 Some(Tok::Close(Delim::Paren)),
             ) = (self.peek_at(1), self.peek_at(2), self.peek_at(3), self.peek_at(4))
         {

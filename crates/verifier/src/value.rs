@@ -9,7 +9,7 @@ use crate::{
     parse,
     policy::{Percent, Policy},
     region::{Interval, Region},
-    scalar::Scalar,
+    scalar::{Rounding, Scalar},
     series::dotted,
     syntax::{Big, Constant, Func, Node, Relation, SetOp},
     words,
@@ -90,6 +90,8 @@ pub struct Answer {
     pub value: Value,
     /// The name that an inequality bounds or that is said to lie in a set.
     pub subject: Option<String>,
+    /// The free integer of a family of solutions: `k` in `π/4 + kπ, k ∈ Z`.
+    pub parameter: Option<String>,
 }
 
 impl Answer {
@@ -102,8 +104,60 @@ impl Answer {
         if trimmed.is_empty() {
             return Err(SyntaxError::Empty);
         }
-        let (value, subject) = read_value(trimmed, policy)?;
-        Ok(Answer { clean: clean(trimmed), value, subject })
+        let (value, node) = read_value(trimmed, policy)?;
+        let (subject, parameter) = node.map_or((None, None), |n| (subject(&n), parameter(&n)));
+        Ok(Answer { clean: clean(trimmed), value, subject, parameter })
+    }
+}
+
+impl Value {
+    /// The value with a free variable replaced, in scalars and the collections that hold them.
+    pub fn substitute(&self, name: &str, by: &Node) -> Value {
+        let all = |v: &[Value]| v.iter().map(|x| x.substitute(name, by)).collect();
+        match self {
+            Value::Scalar(s) => {
+                let mut new = Scalar::new(s.node.substitute(name, by));
+                new.unit.clone_from(&s.unit);
+                Value::Scalar(Box::new(new))
+            }
+            Value::List(v) => Value::List(all(v)),
+            Value::Set(v) => Value::Set(all(v)),
+            Value::Tuple { open, close, items } => Value::Tuple { open: *open, close: *close, items: all(items) },
+            Value::System(v) => Value::System(v.iter().map(|(n, x)| (n.clone(), x.substitute(name, by))).collect()),
+            Value::Assign { name: n, argument, value, .. } => Value::Assign {
+                name: n.clone(),
+                argument: argument.clone(),
+                value: Box::new(value.substitute(name, by)),
+                difference: None,
+            },
+            other => other.clone(),
+        }
+    }
+
+    fn scalars(&self) -> Vec<&Scalar> {
+        match self {
+            Value::Scalar(s) => vec![s],
+            Value::List(v) | Value::Set(v) | Value::Tuple { items: v, .. } => v.iter().flat_map(Value::scalars).collect(),
+            Value::System(v) => v.iter().flat_map(|(_, x)| x.scalars()).collect(),
+            Value::Assign { value, .. } => value.scalars(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a free variable occurs in it.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.scalars().iter().any(|s| s.variables().iter().any(|v| v == name))
+    }
+
+    /// Its only variable, if that has a name that integers usually have.
+    pub fn integer_name(&self) -> Option<String> {
+        let mut names: Vec<&String> = self.scalars().into_iter().flat_map(|s| s.variables()).collect();
+        names.sort();
+        names.dedup();
+        match &names[..] {
+            [one] if matches!(one.as_str(), "k" | "l" | "m" | "n" | "N" | "K" | "t") => Some((*one).clone()),
+            _ => None,
+        }
     }
 }
 
@@ -185,7 +239,19 @@ fn subject(node: &Node) -> Option<String> {
     }
 }
 
-fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<String>), SyntaxError> {
+/// The name that an item of a list says is an integer.
+fn parameter(node: &Node) -> Option<String> {
+    let Node::List(items) = node else { return None };
+    items.iter().skip(1).find_map(|n| match n {
+        Node::Rel(terms, ops) if ops[..] == [Relation::In] => match (&terms[0], &terms[1]) {
+            (Node::Var(name), Node::Const(Constant::Integers | Constant::Naturals)) => Some(name.clone()),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), SyntaxError> {
     let plain = plain(text);
     if text == "\\mathbf{R}" {
         return Ok((Value::Region(Region::all()), None));
@@ -237,7 +303,9 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<String>), Sy
             {
                 return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
             }
-            Ok((convert(&node, policy, 0)?, subject(&node)))
+            let value = convert(&node, policy, 0)?;
+            let kept = matches!(node, Node::Rel(..) | Node::List(_) | Node::Or(_) | Node::Set(..) | Node::Noted(..));
+            Ok((value, kept.then_some(node)))
         }
         Err(e) => words().ok_or(e),
     }
@@ -721,6 +789,12 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
                 None => err("a matrix over a number"),
             }
         }
+        Node::Neg(x) if matches!(&**x, Node::Mul(v) if v.iter().any(|n| matches!(n, Node::Matrix(_)))) => {
+            let Node::Mul(v) = &**x else { return err("a product") };
+            let mut parts = vec![Node::int(-1)];
+            parts.extend(v.iter().cloned());
+            convert(&Node::Mul(parts), policy, depth + 1)
+        }
         Node::Neg(x) if matches!(**x, Node::Matrix(_)) => match scaled_matrix(&[Node::int(-1), (**x).clone()]) {
             Some(matrix) => convert(&matrix, policy, depth + 1),
             None => err("a matrix"),
@@ -918,6 +992,17 @@ fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Result<Value, 
     }
     if values.len() == 1 {
         return Ok(values.remove(0));
+    }
+    // "3/8 or 37.5%" is one value twice.
+    if or && values.len() <= 4 {
+        let exact = Rounding { significant: u32::MAX, relative: 0.0 };
+        let same = |a: &Value, b: &Value| match (a, b) {
+            (Value::Scalar(x), Value::Scalar(y)) => x.unit == y.unit && x.compare(y, exact).equal,
+            _ => false,
+        };
+        if values[1..].iter().all(|v| same(&values[0], v)) {
+            return Ok(values.remove(0));
+        }
     }
     // Inequalities joined by commas, "and", "or".
     let inequality =
