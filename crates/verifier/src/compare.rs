@@ -310,6 +310,13 @@ impl Work<'_> {
                 if outcome.equal {
                     return outcome;
                 }
+                // Pairs in round brackets are points unless an interval stands among them.
+                let intervals = |v: &[Value]| {
+                    v.iter().any(|i| matches!(i, Value::Region(_) | Value::Tuple { open: Delim::Bracket, .. }))
+                };
+                if !intervals(x) || !intervals(y) {
+                    return outcome;
+                }
                 match (to_region(a), to_region(b)) {
                     (Some(r), Some(s)) if r.same(&s, self.rounding) => Outcome::yes(Reason::EqualExactly),
                     _ => outcome,
@@ -516,17 +523,17 @@ impl Work<'_> {
             return no(Reason::DifferentLength);
         }
         // Numbers only: sort.
-        let rationals = |v: &[Value]| -> Option<Vec<num_rational::BigRational>> {
+        fn rationals(v: &[Value]) -> Option<Vec<&num_rational::BigRational>> {
             v.iter()
                 .map(|v| match v {
-                    Value::Scalar(s) if s.unit.is_none() && s.decimal.is_none() => s.exact.clone(),
+                    Value::Scalar(s) if s.unit.is_none() && s.decimal.is_none() => s.exact.as_ref(),
                     _ => None,
                 })
                 .collect()
-        };
+        }
         if let (Some(mut p), Some(mut q)) = (rationals(x), rationals(y)) {
-            p.sort();
-            q.sort();
+            p.sort_unstable();
+            q.sort_unstable();
             if !counted {
                 p.dedup();
                 q.dedup();

@@ -1336,6 +1336,13 @@ impl Lexer<'_> {
         if first > limits::DIGITS {
             return Err(too_long);
         }
+        // Most numerals are short integers and nothing else.
+        if (1..=15).contains(&first) && self.ends_numeral(start + first) {
+            self.i = start + first;
+            let n = self.s[start..self.i].parse::<u64>().map_err(|_| too_long)?;
+            self.push(Tok::Number(Number::integer(n)), start);
+            return Ok(());
+        }
         let mut whole = self.s[start..start + first].to_string();
         let mut at = start + first;
         // Thousands: a chain of groups of exactly three digits, not inside a list of such numbers.
@@ -1467,6 +1474,18 @@ impl Lexer<'_> {
                 .ok_or(too_long)?;
         self.push(Tok::Number(n), start);
         Ok(())
+    }
+
+    /// Whether what follows digits can belong to no numeral: the end, or a sign that neither groups nor continues digits.
+    fn ends_numeral(&self, at: usize) -> bool {
+        match self.b.get(at) {
+            None | Some(b'+' | b'-' | b'*' | b'/' | b'=' | b'<' | b'>' | b')' | b']' | b'}' | b'^' | b'&' | b'!') => true,
+            // A comma groups only before a digit.
+            Some(b',') if self.separators == Separators::English => {
+                self.digits_at(at + 1) != 3 && self.b.get(at + 1) != Some(&b'\\')
+            }
+            _ => false,
+        }
     }
 
     fn repeating_block(&self, at: usize) -> Option<(String, usize)> {

@@ -905,11 +905,13 @@ pub fn interval(open: Delim, close: Delim, items: &[Value]) -> Option<Region> {
         Value::Scalar(s) => Some(((**s).clone(), high_closed)),
         _ => return None,
     };
-    // An interval whose ends stand in the wrong order is none.
-    if let (Some((x, _)), Some((y, _))) = (&low, &high)
-        && x.order(y) == Some(std::cmp::Ordering::Greater)
-    {
-        return None;
+    // Ends in the wrong order, or one point that does not belong: a pair, no interval.
+    if let (Some((x, low_closed)), Some((y, high_closed))) = (&low, &high) {
+        match x.order(y) {
+            Some(std::cmp::Ordering::Greater) => return None,
+            Some(std::cmp::Ordering::Equal) if !(*low_closed && *high_closed) => return None,
+            _ => {}
+        }
     }
     Some(Region::interval(Interval { low, high }))
 }
