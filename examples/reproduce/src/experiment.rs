@@ -9,6 +9,7 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
 use models::{CausalLm, Config, LlamaShape};
+use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -245,7 +246,9 @@ impl Experiment {
                     phase.folder.write_json(&name, &measured)?;
                     measured
                 };
-                eprintln!("seed {seed}: {steps} steps, accuracy of each approach on its own kind {measured:.3?}");
+                eprintln!(
+                    "seed {seed}: {steps} steps, accuracy of each approach on its own kind {measured:.3?}"
+                );
                 accuracy.insert(steps, measured);
                 let met = accuracy[&steps].values().all(|a: &f64| *a >= plan.gate);
                 if steps >= plan.steps && met {
@@ -421,7 +424,12 @@ impl<'a> Documents<'a> {
         let mut examples = (0..size as u64 * BUCKET)
             .map(|i| {
                 let mut rng = stream(self.seed, "document", index, i, 0);
-                let document = documents::draw(&self.recipe.documents, &mut rng);
+                let plan = &self.recipe.documents;
+                if rng.random_bool(plan.differences) {
+                    let (words, learn) = documents::differences(&mut rng);
+                    return Ok(Example { tokens: self.text.encode(&words.join(" "))?, learn });
+                }
+                let document = documents::draw(plan, &mut rng);
                 completion(self.text, &document.prompt.join(" "), &document.solution.join(" "))
             })
             .collect::<Result<Vec<_>>>()?;

@@ -78,7 +78,7 @@ pub struct Pretrain {
 impl Default for Pretrain {
     fn default() -> Self {
         Pretrain {
-            steps: 5000,
+            steps: 4000,
             batch: 64,
             lr: 3e-3,
             warmup: 100,
@@ -122,7 +122,7 @@ pub struct Midtrain {
 
 impl Default for Midtrain {
     fn default() -> Self {
-        Midtrain { steps: 150, batch: 64, lr: 5e-4 }
+        Midtrain { steps: 200, batch: 64, lr: 5e-4 }
     }
 }
 

@@ -44,10 +44,8 @@ impl Experiment {
         let tuned = jobs.iter().copied().filter(|(_, start)| *start != Start::Base).collect();
         self.each(tuned, |(seed, start)| self.start(&text, seed, start))?;
         let grid = self.recipe.sweep.grid();
-        let jobs: Vec<(u64, Start, Tuned)> = jobs
-            .iter()
-            .flat_map(|(seed, start)| grid.iter().map(|tuned| (*seed, *start, *tuned)))
-            .collect();
+        let jobs: Vec<(u64, Start, Tuned)> =
+            jobs.iter().flat_map(|(seed, start)| grid.iter().map(|tuned| (*seed, *start, *tuned))).collect();
         self.each(jobs.clone(), |(seed, start, tuned)| self.attempt(&text, seed, start, tuned).map(drop))?;
 
         let mut best = BTreeMap::<String, (f64, Tuned)>::new();
@@ -74,7 +72,8 @@ impl Experiment {
     fn attempt(&self, text: &Text, seed: u64, start: Start, tuned: Tuned) -> Result<Tried> {
         let name = format!("sweep-{}-{}-{}", start.key(), tuned.lr, tuned.entropy);
         once(&self.phase(seed, &name), &self.interrupt, |phase| {
-            let model = load(&model_folder(&self.start_folder(seed, start)), &self.device.clone().autodiff())?;
+            let model =
+                load(&model_folder(&self.start_folder(seed, start)), &self.device.clone().autodiff())?;
             let label = format!("seed {seed} {name}");
             let config = grpo::Grpo {
                 label: &label,

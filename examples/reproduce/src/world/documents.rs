@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::approach::{Approach, working};
 use super::layout::{self, Layout};
-use super::problem::{Kind, Problem};
-use super::vocabulary::{SOLUTION, WORKED};
+use super::problem::{Kind, MAX_VALUE, Problem};
+use super::vocabulary::{DIFFERENCES, SOLUTION};
 
 /// What the pre-training documents look like. Every document uses one approach from beginning to end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,9 +15,8 @@ use super::vocabulary::{SOLUTION, WORKED};
 pub struct DocumentConfig {
     /// Share of documents that name their approach (`use back :`); the others all use `step`.
     pub prompted: f64,
-    /// Share of documents that are worked examples: after the heading `worked` instead of `solution`, by any approach, not
-    /// named, and of one part. They teach to follow the approach that was begun, whoever chose it.
-    pub worked: f64,
+    /// Share of documents that are a table of differences: `differences 11 16 -5 ; 30 27 +3 ; ...`.
+    pub differences: f64,
     /// Relative weights of the approaches step, back, meet, equation among the documents that name theirs. The two
     /// whose tables of sums are their own get more.
     pub approaches: [f64; 4],
@@ -32,8 +31,8 @@ pub struct DocumentConfig {
 impl Default for DocumentConfig {
     fn default() -> Self {
         DocumentConfig {
-            prompted: 0.65,
-            worked: 0.15,
+            prompted: 0.8,
+            differences: 0.1,
             approaches: [0.1, 0.2, 0.4, 0.3],
             own_kind: 0.75,
             parts: vec![0.6, 0.3, 0.1],
@@ -64,9 +63,9 @@ pub fn weighted(weights: &[f64], rng: &mut impl Rng) -> usize {
 }
 
 /// The prompt words for a question: `use back : QUESTION solution`, or without the first three.
-pub fn prompt(approach: Option<Approach>, question: &[String], heading: &str) -> Vec<String> {
+pub fn prompt(approach: Option<Approach>, question: &[String]) -> Vec<String> {
     let named = approach.map(|a| ["use", a.marker(), ":"]).into_iter().flatten().map(str::to_string);
-    named.chain(question.iter().cloned()).chain([heading.to_string()]).collect()
+    named.chain(question.iter().cloned()).chain([SOLUTION.to_string()]).collect()
 }
 
 /// The exact solution with one approach for all parts; `None` where an equation leaves the world's range.
@@ -79,16 +78,25 @@ pub fn solution(problem: &Problem, approach: Approach) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// Draws one document.
+/// A table of differences: number, number, and what leads from the second to the first. Only the last of each three can be
+/// known, so only those are learned: the flags say which.
+pub fn differences(rng: &mut impl Rng) -> (Vec<String>, Vec<bool>) {
+    let (mut words, mut learn) = (vec![DIFFERENCES.to_string()], vec![false]);
+    for _ in 0..8 {
+        let from = rng.random_range(1..=MAX_VALUE);
+        let to = rng.random_range((from - 9).max(1)..=(from + 9).min(MAX_VALUE));
+        words.extend([to.to_string(), from.to_string(), format!("{:+}", to - from), ";".to_string()]);
+        learn.extend([false, false, true, false]);
+    }
+    (words, learn)
+}
+
+/// Draws one document with a problem.
 pub fn draw(config: &DocumentConfig, rng: &mut impl Rng) -> Document {
     loop {
-        let plain = 1.0 - config.prompted - config.worked;
-        let case = weighted(&[config.prompted, config.worked, plain.max(0.0)], rng);
-        let (named, worked) = (case == 0, case == 1);
-        let approach =
-            if named || worked { Approach::ALL[weighted(&config.approaches, rng)] } else { Approach::Step };
-        let parts = if worked { 1 } else { 1 + weighted(&config.parts, rng) };
-        let kinds: Vec<Kind> = (0..parts)
+        let named = rng.random_bool(config.prompted);
+        let approach = if named { Approach::ALL[weighted(&config.approaches, rng)] } else { Approach::Step };
+        let kinds: Vec<Kind> = (0..=weighted(&config.parts, rng))
             .map(|_| {
                 if rng.random_bool(config.own_kind) {
                     approach.own_kind()
@@ -101,8 +109,7 @@ pub fn draw(config: &DocumentConfig, rng: &mut impl Rng) -> Document {
         let layout = [Layout::Plain, Layout::Code, Layout::Story][weighted(&config.layouts, rng)];
         let question = layout::question(&problem, layout, rng);
         if let Some(solution) = solution(&problem, approach) {
-            let heading = if worked { WORKED } else { SOLUTION };
-            return Document { prompt: prompt(named.then_some(approach), &question, heading), solution };
+            return Document { prompt: prompt(named.then_some(approach), &question), solution };
         }
     }
 }
