@@ -139,11 +139,16 @@ pub fn token_log_probs(
     targets: Tensor<1, Int>,
     temperature: f64,
 ) -> Tensor<2> {
-    let [tokens, _] = hidden.dims();
-    let logits = to_f32(hidden.matmul(head.transpose())) / temperature;
-    let log_probs = activation::log_softmax(logits, 1);
+    logit_log_probs(hidden.matmul(head.transpose()), targets, temperature)
+}
+
+/// See [`logit_log_probs`](crate::logit_log_probs). The log-softmax is kept for the backward pass.
+pub fn logit_log_probs(logits: Tensor<2>, targets: Tensor<1, Int>, temperature: f64) -> Tensor<2> {
+    let [tokens, _] = logits.dims();
+    let log_probs = activation::log_softmax(to_f32(logits) / temperature, 1);
     let chosen = log_probs.clone().gather(1, targets.reshape([tokens, 1])).reshape([1, tokens]);
-    let entropy = -(log_probs.clone().exp() * log_probs).sum_dim(1).reshape([1, tokens]);
+    // `-inf` is probability zero, and 0 log 0 is 0.
+    let entropy = -(log_probs.clone().exp() * log_probs.clamp_min(-1e30)).sum_dim(1).reshape([1, tokens]);
     Tensor::cat(vec![chosen, entropy], 0)
 }
 

@@ -25,6 +25,10 @@ pub struct Recipe {
     pub rl: Rl,
     /// Measurement.
     pub evaluation: Evaluation,
+    /// Time to threshold, with `--full`.
+    pub threshold: ThresholdPlan,
+    /// What `--sweep` tries for every starting point.
+    pub sweep: Sweep,
     /// What a sweep on development seeds chose for each starting point: keys `base`, `star`, `mid`, ...
     pub tuned: BTreeMap<String, Tuned>,
 }
@@ -61,6 +65,8 @@ pub struct Pretrain {
     pub lr: f64,
     /// Warm-up steps.
     pub warmup: u64,
+    /// Steps between measurements of the gate.
+    pub check_every: u64,
     /// Every approach must solve this share of one-part problems of its own kind, greedily, when asked for by name.
     pub gate: f64,
     /// Steps added, at the lowest learning rate, while the gate is not met.
@@ -72,10 +78,11 @@ pub struct Pretrain {
 impl Default for Pretrain {
     fn default() -> Self {
         Pretrain {
-            steps: 3500,
+            steps: 6000,
             batch: 64,
             lr: 3e-3,
             warmup: 100,
+            check_every: 500,
             gate: 0.95,
             extra_steps: 300,
             extra_rounds: 1,
@@ -170,6 +177,51 @@ pub struct Tuned {
     pub lr: f64,
     /// Coefficient of the entropy bonus, per token.
     pub entropy: f64,
+}
+
+/// Time to threshold against the switch prior.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ThresholdPlan {
+    /// Shares of the questions whose solutions stay diverse.
+    pub shares: Vec<f64>,
+    /// The most RL steps.
+    pub steps: u64,
+}
+
+impl Default for ThresholdPlan {
+    fn default() -> Self {
+        ThresholdPlan { shares: vec![1.0, 0.5, 0.25, 0.1, 0.03, 0.0], steps: 200 }
+    }
+}
+
+/// The grid of `--sweep`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sweep {
+    /// Learning rates.
+    pub lr: Vec<f64>,
+    /// Entropy bonuses.
+    pub entropy: Vec<f64>,
+    /// Starting points, by key; empty for all of the run's.
+    pub starts: Vec<String>,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Sweep { lr: vec![3e-4, 1e-3], entropy: vec![0.0, 0.01], starts: Vec::new() }
+    }
+}
+
+impl Sweep {
+    /// Every pair.
+    pub fn grid(&self) -> Vec<Tuned> {
+        let mut grid = Vec::new();
+        for lr in &self.lr {
+            grid.extend(self.entropy.iter().map(|entropy| Tuned { lr: *lr, entropy: *entropy }));
+        }
+        grid
+    }
 }
 
 /// What is measured on every model.

@@ -14,10 +14,13 @@ pub const EOS: &str = "<eos>";
 /// Stands between a question and its solution.
 pub const SOLUTION: &str = "solution";
 
+/// Stands there in worked examples.
+pub const WORKED: &str = "worked";
+
 /// All words; a word's index is its id.
 pub fn words() -> Vec<String> {
     let mut words: Vec<String> =
-        [PAD, EOS, "use", ":", SOLUTION, "step", "back", "meet", "equation", "so", "answer"]
+        [PAD, EOS, "use", ":", SOLUTION, WORKED, "step", "back", "meet", "equation", "end", "start", "box", "so", "answer"]
             .map(str::to_string)
             .to_vec();
     words.extend(["=", ";", "?", "+?", "-?", "ans"].map(str::to_string));
