@@ -6,7 +6,7 @@
 
 For a language model, a few prompts (and conversations where the folder has a chat template) are continued greedily; for a
 reward model, texts are scored. Ends with 0 where everything agrees, 1 where something differs, and 0 with a printed reason
-where the packages are absent. FOLDER may come from any source; see docs/real-models.md for SmolLM2-135M-Instruct.
+where the packages are absent.
 """
 import argparse
 import json

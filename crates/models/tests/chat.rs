@@ -141,3 +141,27 @@ fn hostile_templates_and_messages_are_refused() {
     assert_eq!(rendered.assistant, Some(vec![0..text.len()]));
     assert!(template.marks_assistant());
 }
+
+#[test]
+fn the_tokenizer_configuration_says_what_is_special() {
+    let dir = tempfile::tempdir().unwrap();
+    let vocab: serde_json::Map<String, serde_json::Value> = ["a", "b", "<s>", "</s>", "<x>"]
+        .iter()
+        .enumerate()
+        .map(|(id, t)| ((*t).to_owned(), json!(id)))
+        .collect();
+    let tokenizer = json!({"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "a"}});
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let read = |config: serde_json::Value| {
+        std::fs::write(dir.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+        Tokenizer::read(dir.path()).unwrap().unwrap()
+    };
+    let plain = read(json!({}));
+    assert_eq!(plain.encode("a b<s>", true).unwrap(), [0, 0]);
+    assert_eq!(plain.decode(&[1, 3], true).unwrap(), "b </s>");
+    let told =
+        read(json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}, "extra_special_tokens": ["<x>"]}));
+    assert_eq!(told.encode("a b<s><x>", true).unwrap(), [0, 1, 2, 4]);
+    assert_eq!(told.decode(&[1, 3, 4], true).unwrap(), "b");
+}

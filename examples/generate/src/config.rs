@@ -44,11 +44,11 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_new_tokens: Option<usize>,
     /// Divides the logits; 0 takes the most likely token [default: 0].
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     /// Sample among the most likely tokens whose mass reaches P [default: 1].
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     top_p: Option<f64>,
     /// Sample among the K most likely tokens; 0 means all [default: 0].
@@ -56,11 +56,11 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     top_k: Option<usize>,
     /// Sample among tokens at least P times as likely as the likeliest [default: 0].
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     min_p: Option<f64>,
     /// Divides positive and multiplies negative logits of tokens already there [default: 1].
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     repetition_penalty: Option<f64>,
     /// A text that ends a sample and is cut off; may be given several times.

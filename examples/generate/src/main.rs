@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use config::{Args, Config};
-use models::{LoadOptions, Pretrained, Prompt, Request, StopTexts, TemplateValue, generate};
+use models::{LoadOptions, Pretrained, Prompt, Request, StopTexts, Task, TemplateValue, generate};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use training::{Appended, Line, Progress, read_lines};
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
         }
     }
@@ -47,8 +47,14 @@ fn run(args: &Args) -> Result<()> {
     let lines = read(&config)?;
     let options = LoadOptions { dtype: config.precision()?, ..LoadOptions::new(&device) };
     let pretrained = Pretrained::load(&config.model, &options)?;
+    let folder = config.model.display();
+    ensure!(
+        pretrained.config.task == Task::CausalLm,
+        "{folder} holds a reward model, which writes nothing: use `score`"
+    );
+    let tokenizer =
+        pretrained.tokenizer.as_ref().with_context(|| format!("{folder} has no tokenizer.json"))?;
     let requests = encode(&lines, &pretrained, &config)?;
-    let tokenizer = pretrained.tokenizer.as_ref().context("the folder has no tokenizer.json")?;
     let stops = StopTexts::new(tokenizer, &config.stop)?;
 
     let (output, written) = Appended::open(&config.output, &config.settings())?;
@@ -66,8 +72,15 @@ fn run(args: &Args) -> Result<()> {
     let lines = &lines[first..];
     let mut writer = Writer::new(output, lines, (before, half), &stops, tokenizer, &config, progress);
     let sampling = config.sampling(pretrained.eos());
-    generate(&pretrained.model, &requests[first..], &sampling, &mut writer)?;
-    writer.finish()
+    // Results stay in memory until a call ends, so one call takes a part of a long input.
+    let part = (64 * sampling.max_rows).div_ceil(config.samples);
+    for (index, requests) in requests[first..].chunks(part).enumerate() {
+        writer.begin(index * part);
+        generate(&pretrained.model, requests, &sampling, &mut writer)?;
+        writer.check()?;
+    }
+    writer.finish();
+    Ok(())
 }
 
 fn read(config: &Config) -> Result<Vec<Line<Record>>> {
@@ -100,7 +113,13 @@ fn encode(lines: &[Line<Record>], pretrained: &Pretrained, config: &Config) -> R
             (None, messages) => Prompt::Messages(messages.clone().unwrap_or_default()),
         };
         let prompt = pretrained.encode(&prompt, true).with_context(place)?;
-        let length = prompt.len();
+        let (length, vocab) = (prompt.len(), pretrained.config.vocab_size);
+        if let Some(token) = prompt.iter().find(|token| **token as usize >= vocab) {
+            bail!(
+                "{}: the tokenizer gives token {token}, and the model knows {vocab}: they do not belong together",
+                place()
+            );
+        }
         if length == 0 {
             bail!("{}: the prompt has no tokens: this tokenizer adds none, so give some text", place());
         }

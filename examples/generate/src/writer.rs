@@ -42,6 +42,8 @@ pub struct Writer<'a> {
     waiting: BTreeMap<usize, Sample>,
     /// The place that is written next.
     next: usize,
+    /// The line of the first request.
+    first: usize,
     /// Samples of lines before these.
     before: usize,
     /// Samples of these lines that ended.
@@ -72,6 +74,7 @@ impl<'a> Writer<'a> {
             started: Instant::now(),
             waiting: BTreeMap::new(),
             next: written,
+            first: 0,
             before,
             ended: written,
             tokens: 0,
@@ -79,9 +82,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    pub fn finish(self) -> Result<()> {
+    /// The next requests are those of the lines from `first` on.
+    pub fn begin(&mut self, first: usize) {
+        self.first = first;
+    }
+
+    /// What went wrong in writing, if anything did.
+    pub fn check(&mut self) -> Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    pub fn finish(&self) {
         self.progress.finish();
-        self.failed.map_or(Ok(()), Err)
     }
 
     fn write(&mut self, place: usize, sample: &Sample) -> Result<()> {
@@ -112,7 +124,7 @@ impl Watch for Writer<'_> {
     }
 
     fn finished(&mut self, request: usize, sample: usize, result: &Sample) {
-        let place = request * self.config.samples + sample;
+        let place = (self.first + request) * self.config.samples + sample;
         if self.failed.is_some() || place < self.next {
             return;
         }

@@ -57,7 +57,7 @@ fn tiny(name: &str) -> TempDir {
     let vocab: Map<String, Value> = (0..99).map(|id| (format!("w{id}"), json!(id))).collect();
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,
-        "added_tokens": [{"id": 2, "content": "w2", "single_word": false, "lstrip": false, "rstrip": false,
+        "added_tokens": [{"id": 2, "content": "w2", "single_word": true, "lstrip": false, "rstrip": false,
                           "normalized": false, "special": true}],
         "pre_tokenizer": {"type": "WhitespaceSplit"},
         "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "w0"},
@@ -244,6 +244,7 @@ fn bad_input_is_refused_before_anything_is_written() {
         assert!(!place.path("out.jsonl").exists(), "{message}");
     }
     let place = Place::new(good);
+    place.run(tiny("reward-llama").path(), &[]).code(2).stderr(contains("reward model"));
     place.run(Path::new("nowhere"), &[]).code(2).stderr(contains("nowhere/config.json"));
     fs::remove_file(place.path("in.jsonl")).unwrap();
     place.run(&stories(), &[]).code(2).stderr(contains("in.jsonl"));

@@ -16,7 +16,7 @@ pub use minijinja::Value as TemplateValue;
 
 use crate::config::{MAX_JSON, read_bounded, read_json};
 use crate::error::{Error, Result};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, special_tokens};
 use environment::{environment, refuse, rewrite_generation, split_marks};
 
 /// Most bytes of a template.
@@ -156,11 +156,14 @@ impl ChatTemplate {
             templates.insert(name, source);
         }
         let mut special = BTreeMap::new();
+        let mut gather = |config: &Map<String, Value>| {
+            special.extend(special_tokens(config).map(|(name, token)| (name.to_owned(), token.into())));
+        };
         let older = dir.join("special_tokens_map.json");
         if older.exists() {
-            gather_special(&object(&older)?, &mut special);
+            gather(&object(&older)?);
         }
-        gather_special(&config, &mut special);
+        gather(&config);
         Ok(Some(Self { templates, special, files }))
     }
 
@@ -374,23 +377,6 @@ fn additional(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
-}
-
-/// The special tokens that a template may name, from a configuration that states them as texts or objects.
-fn gather_special(config: &Map<String, Value>, special: &mut BTreeMap<String, TemplateValue>) {
-    for name in ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"] {
-        let text = match config.get(name) {
-            Some(Value::String(text)) => Some(text),
-            Some(Value::Object(token)) => match token.get("content") {
-                Some(Value::String(text)) => Some(text),
-                _ => None,
-            },
-            _ => None,
-        };
-        if let Some(text) = text {
-            special.insert(name.into(), text.as_str().into());
-        }
-    }
 }
 
 /// Says in which file a template is wrong.
