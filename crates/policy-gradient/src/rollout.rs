@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn counts_are_those_of_the_masks() {
-        let rows = [rollout(&[1], &[2, 3], &[-1.0, -2.0]), rollout(&[1, 2], &[], &[]), rollout(&[1], &[4], &[-3.0])];
+        let rows =
+            [rollout(&[1], &[2, 3], &[-1.0, -2.0]), rollout(&[1, 2], &[], &[]), rollout(&[1], &[4], &[-3.0])];
         let batch = RolloutBatch::collate(&rows, 0, &Device::flex()).unwrap();
         assert_eq!(RolloutBatch::counts(rows), GlobalCounts::of(&batch.mask).unwrap());
         let old: Vec<f32> = batch.old_logp.into_data().iter::<f32>().collect();

@@ -132,7 +132,8 @@ impl<'a> Selection<'a> {
         render: &Render<'a>,
         run_dir: &Path,
     ) -> Result<Self> {
-        let judge = judging::Cached::open(settings, locals, family, render, &run_dir.join("adherence.jsonl"))?;
+        let judge =
+            judging::Cached::open(settings, locals, family, render, &run_dir.join("adherence.jsonl"))?;
         Ok(Self {
             settings,
             family,

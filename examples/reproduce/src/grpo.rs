@@ -174,9 +174,7 @@ fn roll_out(
         "combined": share(responses.iter().filter(|r| combined(r)).count()),
         "groups_without_signal": rewards.chunks(rl.samples).filter(|g| even(g)).count(),
     });
-    let rollouts = responses
-        .into_iter()
-        .zip(advantages)
-        .map(|(response, advantage)| Rollout { response, advantage });
+    let rollouts =
+        responses.into_iter().zip(advantages).map(|(response, advantage)| Rollout { response, advantage });
     Ok((rollouts.collect(), metrics))
 }
