@@ -13,6 +13,7 @@
 //! | [`Interrupt`], [`Progress`] | Ctrl-C that finishes the step first; rate and remaining time |
 //! | [`resolve`], [`device`] | configuration from defaults, file and flags; devices by name |
 //! | [`read_jsonl`], [`read_lines`], [`Appended`] | JSONL in, all of it checked; JSONL out, to be gone on with |
+//! | [`sentence`] | an error and its causes, said once |
 //! | [`stream`] | a random stream per (seed, purpose, step, example, sample) |
 //!
 //! All of it works on any burn [`Module`](burn::module::Module): parameters are identified by the order in which
@@ -54,7 +55,7 @@ pub use average::WeightAverage;
 pub use checkpoint::{Checkpoint, Keep};
 pub use config::resolve;
 pub use device::device;
-pub use error::Error;
+pub use error::{Error, sentence};
 pub use files::{read_json, write_atomic, write_folder, write_json};
 pub use gradients::Gradients;
 pub use guard::{EarlyStop, NonFinite, NonFinitePolicy, Step};

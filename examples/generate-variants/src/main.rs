@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match Args::parse().resolve().and_then(|settings| run(&settings)) {
         Ok(complete) => ExitCode::from(u8::from(!complete)),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
         }
     }
