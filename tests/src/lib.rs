@@ -123,10 +123,12 @@ pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> std:
 /// # Panics
 /// If they differ; the message names the file.
 pub fn assert_same_run(one: &Path, two: &Path) {
-    let bytes = |path: std::path::PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let bytes =
+        |path: std::path::PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let last = |run: &Path| {
         let folder = std::fs::read_dir(run.join("checkpoints")).expect("there are checkpoints");
-        let steps = folder.filter_map(|e| e.ok()?.file_name().to_str()?.strip_prefix("step-")?.parse::<u64>().ok());
+        let steps =
+            folder.filter_map(|e| e.ok()?.file_name().to_str()?.strip_prefix("step-")?.parse::<u64>().ok());
         steps.max().expect("there is a checkpoint")
     };
     assert_eq!(last(one), last(two), "the last checkpoints");

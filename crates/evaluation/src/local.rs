@@ -8,8 +8,9 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use models::{
-    CausalLm, ChatOptions, ChatTemplate, Error, Finish, Flow, LoadOptions, Pretrained, Request, Result, Sample, Sampled, Sampling,
-    ScoreOptions, Scored, StopTexts, Tokenizer, Watch, generate, mean_hidden, reward, score,
+    CausalLm, ChatOptions, ChatTemplate, Error, Finish, Flow, LoadOptions, Pretrained, Request, Result,
+    Sample, Sampled, Sampling, ScoreOptions, Scored, StopTexts, Tokenizer, Watch, generate, mean_hidden,
+    reward, score,
 };
 use polya_prompts::rubric::{Continuation, Likelihood};
 use polya_prompts::text::stable_hash;
@@ -75,7 +76,9 @@ impl Speech {
 
     fn encode_chat(&self, messages: &[Message], generation_prompt: bool) -> Result<Vec<u32>> {
         let Some(chat) = &self.chat else {
-            return Err(Error::Template("the folder has none: ask for raw prompts, `style = \"base\"`".into()));
+            return Err(Error::Template(
+                "the folder has none: ask for raw prompts, `style = \"base\"`".into(),
+            ));
         };
         let options = ChatOptions { generation_prompt, ..ChatOptions::default() };
         Ok(chat.encode(&self.tokenizer, messages, &options)?.tokens)
@@ -163,8 +166,7 @@ impl Local {
     pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self> {
         let pretrained = Pretrained::load(dir, options)?;
         let speech = Speech::new(dir, &pretrained)?;
-        let identity =
-            identity(dir).map_err(|source| Error::Read { path: dir.to_owned(), source })?;
+        let identity = identity(dir).map_err(|source| Error::Read { path: dir.to_owned(), source })?;
         Ok(Self { model: pretrained.model, speech, identity })
     }
 
@@ -287,7 +289,11 @@ pub struct RewardJudge<'a> {
 impl<'a> RewardJudge<'a> {
     /// A judge over a `*ForSequenceClassification` folder.
     #[must_use]
-    pub fn new(local: &'a Local, family: &'a polya_prompts::Family, render: polya_prompts::Render<'a>) -> Self {
+    pub fn new(
+        local: &'a Local,
+        family: &'a polya_prompts::Family,
+        render: polya_prompts::Render<'a>,
+    ) -> Self {
         Self { local, family, render: polya_prompts::Render { exemplars: 0, ..render } }
     }
 }
@@ -298,7 +304,8 @@ impl Judge for RewardJudge<'_> {
         let mut sequences = Vec::with_capacity(batch.len());
         for j in batch {
             let approach = j.approach.map(|a| a.id.as_str());
-            let prompt = self.family.render_detailed(approach, &j.question.question, None, &self.render)?.prompt;
+            let prompt =
+                self.family.render_detailed(approach, &j.question.question, None, &self.render)?.prompt;
             let tokens = speech.encode_with(&prompt, &j.candidate.text).map_err(backend)?;
             speech.fits(&j.question.id, tokens.len(), 0).map_err(backend)?;
             sequences.push(tokens);

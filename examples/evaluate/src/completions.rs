@@ -58,7 +58,11 @@ impl Source {
         for question in questions {
             let prompt = family.render_plain(&question.question, &config.render())?;
             let tokens = local.speech().encode(&prompt)?;
-            local.speech().fits(&format!("question `{}`", question.id), tokens.len(), config.max_new_tokens)?;
+            local.speech().fits(
+                &format!("question `{}`", question.id),
+                tokens.len(),
+                config.max_new_tokens,
+            )?;
         }
         Ok(Self::Folder(Box::new(local)))
     }

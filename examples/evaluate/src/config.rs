@@ -197,14 +197,17 @@ impl Args {
     /// Defaults, file, flags; then what must be there.
     pub fn resolve(&self) -> Result<Config> {
         let config: Config = resolve(self.config.as_deref(), &self.flags)?;
-        let given =
-            [config.model.is_some(), config.endpoint.is_some(), config.completions.is_some()].map(usize::from);
+        let given = [config.model.is_some(), config.endpoint.is_some(), config.completions.is_some()]
+            .map(usize::from);
         ensure!(
             given.iter().sum::<usize>() == 1,
             "expected one of --model, --endpoint and --completions, found {}",
             given.iter().sum::<usize>()
         );
-        ensure!(!config.data.as_os_str().is_empty(), "no questions: name the benchmark's JSONL file with --data");
+        ensure!(
+            !config.data.as_os_str().is_empty(),
+            "no questions: name the benchmark's JSONL file with --data"
+        );
         for (key, value) in [
             ("samples", config.samples),
             ("batch_size", config.batch_size),
@@ -217,10 +220,16 @@ impl Args {
         if config.completions.is_none()
             && let Some(k) = config.k.iter().flatten().find(|k| **k > config.samples)
         {
-            bail!("pass@{k} needs {k} samples of each question, found samples = {}: raise --samples", config.samples);
+            bail!(
+                "pass@{k} needs {k} samples of each question, found samples = {}: raise --samples",
+                config.samples
+            );
         }
         let temperature = config.temperature();
-        ensure!((0.0..=100.0).contains(&temperature), "`temperature` must be between 0 and 100, found {temperature}");
+        ensure!(
+            (0.0..=100.0).contains(&temperature),
+            "`temperature` must be between 0 and 100, found {temperature}"
+        );
         ensure!(
             config.top_p > 0.0 && config.top_p <= 1.0,
             "`top_p` must be above 0 and at most 1, found {}",

@@ -44,7 +44,10 @@ pub fn judge(question: &Question, completion: Completion) -> Judged {
             }
         }
         Details::Choice { answer_index: Some(index), .. } => {
-            gold = u8::try_from(*index).ok().filter(|i| *i < 26).map_or(gold, |i| format!("({})", char::from(b'A' + i)));
+            gold = u8::try_from(*index)
+                .ok()
+                .filter(|i| *i < 26)
+                .map_or(gold, |i| format!("({})", char::from(b'A' + i)));
         }
         _ => {}
     }
@@ -84,7 +87,8 @@ impl Results {
     pub fn of(benchmark: &str, judged: &[Judged], ks: &[usize], seed: u64) -> Self {
         let mut per_question: BTreeMap<String, Tally> = BTreeMap::new();
         for one in judged {
-            let tally = per_question.entry(one.completion.id.clone()).or_insert(Tally { samples: 0, correct: 0 });
+            let tally =
+                per_question.entry(one.completion.id.clone()).or_insert(Tally { samples: 0, correct: 0 });
             tally.samples += 1;
             tally.correct += usize::from(one.verification.is_correct());
         }
@@ -143,7 +147,10 @@ impl Results {
         page.table(&self.table());
         let points = self.curve.iter().map(|(k, interval)| (*k as f64, *interval));
         let chart = LineChart::pass_at_k("pass@k").series(Series::with_intervals(model, points));
-        page.figure(&chart.to_svg(), "Unbiased estimate; the band is a 95 % bootstrap interval over questions.");
+        page.figure(
+            &chart.to_svg(),
+            "Unbiased estimate; the band is a 95 % bootstrap interval over questions.",
+        );
         page.section("Completions");
         page.text("The first completions of the first questions, with the verifier's verdict.");
         for question in questions.iter().take(8) {
@@ -152,7 +159,8 @@ impl Results {
             let own = judged.iter().filter(|one| one.completion.id == question.id).take(4);
             let cards: Vec<(String, &str, Option<bool>)> = own
                 .map(|one| {
-                    let heading = format!("sample {}: {}", one.completion.sample, one.verification.verdict.name());
+                    let heading =
+                        format!("sample {}: {}", one.completion.sample, one.verification.verdict.name());
                     (heading, one.completion.completion.as_str(), Some(one.verification.is_correct()))
                 })
                 .collect();

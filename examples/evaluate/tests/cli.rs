@@ -78,7 +78,9 @@ fn completions() -> Vec<Value> {
             _ => ["I do not know".to_owned(), right],
         };
         for (sample, text) in two.into_iter().enumerate() {
-            lines.push(json!({"id": question["id"], "sample": sample, "completion": text, "finish_reason": "stop"}));
+            lines.push(
+                json!({"id": question["id"], "sample": sample, "completion": text, "finish_reason": "stop"}),
+            );
         }
     }
     lines
@@ -91,8 +93,13 @@ fn a_file_of_completions_gives_the_numbers_one_can_count() {
     let said = success(&world.run("run", &["--completions", &file, "--k", "1,2"]));
     let results = world.results("run");
     // (1 + 1/2 + 0 + 1/2) / 4 and (1 + 1 + 0 + 1) / 4.
-    assert_eq!((results["pass@1"]["mean"].as_f64(), results["pass@2"]["mean"].as_f64()), (Some(0.5), Some(0.75)));
-    assert!(results["pass@1"]["lo"].as_f64().unwrap() < 0.5 && results["pass@1"]["hi"].as_f64().unwrap() > 0.5);
+    assert_eq!(
+        (results["pass@1"]["mean"].as_f64(), results["pass@2"]["mean"].as_f64()),
+        (Some(0.5), Some(0.75))
+    );
+    assert!(
+        results["pass@1"]["lo"].as_f64().unwrap() < 0.5 && results["pass@1"]["hi"].as_f64().unwrap() > 0.5
+    );
     assert_eq!(results["unparsed"].as_f64(), Some(0.125));
     assert_eq!(results["per_question"]["q1"], json!({"samples": 2, "correct": 1}));
     assert!(said.contains("0.500") && said.contains("0.750"), "{said}");
@@ -112,7 +119,8 @@ fn a_folder_is_asked_in_both_styles() {
     let world = World::new();
     let model = world.text("base");
     for style in ["base", "chat"] {
-        let options = ["--model", &model, "--samples", "4", "--max-new-tokens", "8", "--style", style, "--limit", "3"];
+        let options =
+            ["--model", &model, "--samples", "4", "--max-new-tokens", "8", "--style", style, "--limit", "3"];
         let run = format!("asked-{style}");
         let said = success(&world.run(&run, &options));
         assert!(said.contains("pass@k"), "{said}");
@@ -125,7 +133,10 @@ fn a_folder_is_asked_in_both_styles() {
     // One greedy sample, twice: the same.
     success(&world.run("one", &["--model", &model, "--max-new-tokens", "8"]));
     success(&world.run("two", &["--model", &model, "--max-new-tokens", "8", "--batch-size", "1"]));
-    assert_eq!(read_lines(&world.path("one/completions.jsonl")), read_lines(&world.path("two/completions.jsonl")));
+    assert_eq!(
+        read_lines(&world.path("one/completions.jsonl")),
+        read_lines(&world.path("two/completions.jsonl"))
+    );
 }
 
 #[test]
@@ -133,8 +144,18 @@ fn a_killed_run_resumes_to_the_same_completions() {
     let world = World::new();
     let model = world.text("base");
     write_lines(&world.path("questions.jsonl"), &sums(60));
-    let options =
-        ["--model", &model, "--samples", "4", "--max-new-tokens", "64", "--batch-size", "4", "--temperature", "1"];
+    let options = [
+        "--model",
+        &model,
+        "--samples",
+        "4",
+        "--max-new-tokens",
+        "64",
+        "--batch-size",
+        "4",
+        "--temperature",
+        "1",
+    ];
     success(&world.run("whole", &options));
     kill_and_resume(5, &world.path("killed/samples/journal.jsonl"), || {
         let mut command = world.command("killed", &options);

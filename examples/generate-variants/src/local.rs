@@ -110,9 +110,9 @@ pub fn check(
         let plain = family.render_plain(&question.question, &unlimited).with_context(place)?;
         local.speech().encode(&plain).with_context(place)?;
         let approach = approaches[cell.approach];
-        family.render_detailed(approach, &question.question, None, render).with_context(|| {
-            format!("{}: shorten it, or lower --max-new-tokens", place())
-        })?;
+        family
+            .render_detailed(approach, &question.question, None, render)
+            .with_context(|| format!("{}: shorten it, or lower --max-new-tokens", place()))?;
     }
     Ok(())
 }

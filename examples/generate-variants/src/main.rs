@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match Args::parse().resolve().and_then(|settings| run(&settings)) {
         Ok(complete) => ExitCode::from(u8::from(!complete)),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
         }
     }
@@ -132,7 +132,8 @@ impl<'a> Selection<'a> {
         render: &Render<'a>,
         run_dir: &Path,
     ) -> Result<Self> {
-        let judge = judging::Cached::open(settings, locals, family, render, &run_dir.join("adherence.jsonl"))?;
+        let judge =
+            judging::Cached::open(settings, locals, family, render, &run_dir.join("adherence.jsonl"))?;
         Ok(Self {
             settings,
             family,

@@ -37,7 +37,10 @@ impl World {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(parts.iter().all(|part| said.contains(part)), "expected {parts:?} in: {said}");
-        assert!(!self.path("refused.jsonl").exists() && !self.path("refused.run").exists(), "something was written");
+        assert!(
+            !self.path("refused.jsonl").exists() && !self.path("refused.run").exists(),
+            "something was written"
+        );
     }
 }
 
@@ -76,7 +79,8 @@ fn an_answered_plan_is_not_asked_again() {
     // Cut within a line, as a killed run leaves it.
     std::fs::write(&journal, &whole[..whole.len() * 2 / 3]).unwrap();
     success(&world.run("out.jsonl", &["--style", "base"]));
-    let mut lines: Vec<Vec<u8>> = std::fs::read(&journal).unwrap().split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    let mut lines: Vec<Vec<u8>> =
+        std::fs::read(&journal).unwrap().split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
     let mut before: Vec<Vec<u8>> = whole.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
     lines.sort();
     before.sort();

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
         }
     }
@@ -66,14 +66,15 @@ fn run(args: &Args) -> Result<ExitCode> {
     let held_out = rollouts::tasks(&config.eval, &config, &family, &speech)?;
     let stop = config.stop(&family.templates().stop);
     let reference = match config.reference() {
-        Some(dir) => Some(Pretrained::load(dir, &LoadOptions { device: device.clone(), ..options.clone() })?.model),
+        Some(dir) => {
+            Some(Pretrained::load(dir, &LoadOptions { device: device.clone(), ..options.clone() })?.model)
+        }
         None => None,
     };
 
     let mut run = RunFolder::create(&config.run_dir, Existing::from_flags(args.resume, args.overwrite))?;
     run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;
-    let environment =
-        Environment::capture("grpo", env!("CARGO_PKG_VERSION"), &config.device, config.seed);
+    let environment = Environment::capture("grpo", env!("CARGO_PKG_VERSION"), &config.device, config.seed);
     run.write_json("environment.json", &environment)?;
     run.keep(config.keep());
 
@@ -146,7 +147,8 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         let mut line = rollouts::describe(&sampled);
         state.reward = line["reward"].as_f64().unwrap_or(0.0);
-        let tokens: usize = sampled.iter().flat_map(|g| &g.answers).map(|a| a.written.sample.tokens.len()).sum();
+        let tokens: usize =
+            sampled.iter().flat_map(|g| &g.answers).map(|a| a.written.sample.tokens.len()).sum();
         state.tokens += tokens as u64;
         line.extend(seen.metrics(lr));
         if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
@@ -156,7 +158,11 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         let seconds = clock.elapsed().as_secs_f64();
         let rate = tokens as f64 / sampling_seconds;
-        run.log(done, &line, &json!({"sampling_seconds": sampling_seconds, "sampled_tokens_per_second": rate}))?;
+        run.log(
+            done,
+            &line,
+            &json!({"sampling_seconds": sampling_seconds, "sampled_tokens_per_second": rate}),
+        )?;
         progress.update(done, format!("reward {:.3}, {seconds:.1} s a step", state.reward));
 
         // Checkpoint: the copies share storage with the model until its next step.

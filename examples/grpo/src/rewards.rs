@@ -49,7 +49,10 @@ impl Weights {
     pub fn check(&self, limit: usize) -> Result<()> {
         let weights = [self.correct, self.format, self.length];
         ensure!(weights.iter().all(|w| w.is_finite()), "`rewards` must be finite numbers, found {weights:?}");
-        ensure!(weights.iter().any(|w| *w != 0.0), "every weight of `rewards` is 0: nothing would be learned");
+        ensure!(
+            weights.iter().any(|w| *w != 0.0),
+            "every weight of `rewards` is 0: nothing would be learned"
+        );
         ensure!(
             (1..=limit).contains(&self.length_buffer) || self.length == 0.0,
             "`rewards.length_buffer` must be between 1 and max_new_tokens ({limit}), found {}",
@@ -110,11 +113,20 @@ mod tests {
 
     #[test]
     fn rewards_by_hand() {
-        let only = |correct, format, length| Weights { correct, format, length, length_buffer: 20, ..Weights::default() };
+        let only = |correct, format, length| Weights {
+            correct,
+            format,
+            length,
+            length_buffer: 20,
+            ..Weights::default()
+        };
         assert_eq!(judge(only(1.0, 0.0, 0.0), r"So \boxed{4}.", 9, true), 1.0);
         assert_eq!(judge(only(1.0, 0.0, 0.0), r"So \boxed{5}.", 9, true), 0.0);
         assert_eq!(judge(only(1.0, 0.0, 0.0), r"So \boxed{4}. And", 100, false), 0.0);
-        assert_eq!(judge(Weights { unfinished: true, ..only(1.0, 0.0, 0.0) }, r"So \boxed{4}.", 100, false), 1.0);
+        assert_eq!(
+            judge(Weights { unfinished: true, ..only(1.0, 0.0, 0.0) }, r"So \boxed{4}.", 100, false),
+            1.0
+        );
         assert_eq!(judge(only(0.0, 1.0, 0.0), r"So \boxed{5}.", 9, true), 1.0);
         assert_eq!(judge(only(0.0, 1.0, 0.0), "The answer is 4.", 9, true), 0.0);
         assert_eq!(judge(only(0.0, 0.0, 1.0), "", 80, true), 0.0);

@@ -116,11 +116,14 @@ pub fn sample<'a>(
     stop: &[String],
 ) -> Result<Vec<Group<'a>>> {
     let asked: Vec<&Task> = positions.clone().map(|at| task_at(tasks, at, config.seed)).collect();
-    let request = |(at, task): (u64, &&Task)| Request { id: at, prompt: task.prompt.clone(), samples: config.samples };
+    let request =
+        |(at, task): (u64, &&Task)| Request { id: at, prompt: task.prompt.clone(), samples: config.samples };
     let requests: Vec<Request> = positions.zip(&asked).map(request).collect();
     let rows = speech.sample(model, &requests, &config.sampling(), stop)?;
     let groups = asked.into_iter().zip(rows);
-    Ok(groups.map(|(task, row)| Group { task, answers: row.into_iter().map(|w| judge(task, w, config)).collect() }).collect())
+    Ok(groups
+        .map(|(task, row)| Group { task, answers: row.into_iter().map(|w| judge(task, w, config)).collect() })
+        .collect())
 }
 
 fn judge(task: &Task, written: Written, config: &Config) -> Answer {
@@ -152,7 +155,13 @@ pub fn refer(groups: &mut [Group], reference: &CausalLm, config: &Config) -> Res
 }
 
 /// The share of tasks whose greedy response is correct.
-pub fn accuracy(model: &CausalLm, tasks: &[Task], config: &Config, speech: &Speech, stop: &[String]) -> Result<f64> {
+pub fn accuracy(
+    model: &CausalLm,
+    tasks: &[Task],
+    config: &Config,
+    speech: &Speech,
+    stop: &[String],
+) -> Result<f64> {
     let request = |task: &Task| Request { id: 0, prompt: task.prompt.clone(), samples: 1 };
     let requests: Vec<Request> = tasks.iter().map(request).collect();
     let greedy = Sampling { temperature: 0.0, ..config.sampling() };

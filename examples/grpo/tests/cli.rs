@@ -28,9 +28,12 @@ impl World {
 
     fn command(&self, run: &str, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_grpo"));
-        for (flag, name) in
-            [("--config", "grpo.toml"), ("--model", "base"), ("--input", "questions.jsonl"), ("--run-dir", run)]
-        {
+        for (flag, name) in [
+            ("--config", "grpo.toml"),
+            ("--model", "base"),
+            ("--input", "questions.jsonl"),
+            ("--run-dir", run),
+        ] {
             if !more.contains(&flag) {
                 command.arg(flag).arg(self.path(name));
             }
@@ -70,7 +73,11 @@ fn two_steps_leave_a_folder_metrics_and_samples() {
     let run = world.path("run");
     let metrics = read_lines(&run.join("metrics.jsonl"));
     assert_eq!(metrics.len(), 2);
-    assert_eq!(metrics[0]["kl_reference"].as_f64().map(f64::abs), Some(0.0), "the policy is its own reference at first");
+    assert_eq!(
+        metrics[0]["kl_reference"].as_f64().map(f64::abs),
+        Some(0.0),
+        "the policy is its own reference at first"
+    );
     assert!(metrics[1]["kl_reference"].as_f64().unwrap() > 0.0, "{}", metrics[1]);
     assert!(metrics[1]["eval_accuracy"].is_number() && metrics[0]["gradient_norm"].as_f64().unwrap() > 0.0);
     let samples = read_lines(&run.join("samples/rollouts.jsonl"));
@@ -117,13 +124,19 @@ fn several_updates_and_dynamic_sampling() {
     assert!(ratio > 1.0 + 1e-6, "later updates see a policy that has moved: {ratio}");
 
     // Nothing a random model writes is correct and finished, so no group has signal: three rounds each step, no update.
-    let config = world.write("strict.toml", "dynamic_rounds = 2\nquestions = 2\nsamples = 2\nmax_new_tokens = 4\nsteps = 1\n");
+    let config = world.write(
+        "strict.toml",
+        "dynamic_rounds = 2\nquestions = 2\nsamples = 2\nmax_new_tokens = 4\nsteps = 1\n",
+    );
     success(&world.run("dry", &["--config", &config]));
     let dry: serde_json::Value =
         serde_json::from_slice(&std::fs::read(world.path("dry/results.json")).unwrap()).unwrap();
     assert_eq!((dry["updates"].as_u64(), dry["questions"].as_u64()), (Some(0), Some(6)));
     let metrics = read_lines(&world.path("dry/metrics.jsonl"));
-    assert_eq!((metrics[0]["groups"].as_u64(), metrics[0]["groups_without_signal"].as_u64()), (Some(6), Some(6)));
+    assert_eq!(
+        (metrics[0]["groups"].as_u64(), metrics[0]["groups_without_signal"].as_u64()),
+        (Some(6), Some(6))
+    );
 }
 
 #[test]
@@ -157,7 +170,7 @@ fn a_second_run_is_refused_and_another_configuration_does_not_resume() {
 #[test]
 fn bad_input_is_named_and_nothing_is_written() {
     let world = World::new();
-    world.refused(&["--model", "/nowhere"], &["/nowhere"]);
+    world.refused(&["--model", "/nowhere"], &["error: cannot read /nowhere/config.json: No such file or directory (os error 2)\n"]);
     let bad = world.write("bad.jsonl", "{\"question\": \"1 + 1 = ?\", \"answer\": \"2\"}\n{\"question\": \n");
     world.refused(&["--input", &bad], &["bad.jsonl:2"]);
     let unanswered = world.write("unanswered.jsonl", "{\"id\": \"lonely\", \"question\": \"1 + 1 = ?\"}\n");

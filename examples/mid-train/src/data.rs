@@ -135,7 +135,8 @@ impl Encoder {
         Ok(match self.family.render_plain(question, &render)? {
             Prompt::Text(prompt) => Record::Text { prompt, completion: format!(" {solution}") },
             Prompt::Messages(messages) => {
-                let turn = |m: polya_prompts::Message| Message { role: role(m.role).into(), content: m.content };
+                let turn =
+                    |m: polya_prompts::Message| Message { role: role(m.role).into(), content: m.content };
                 let messages = messages.into_iter().map(turn).collect();
                 Record::Chat { messages, completion: Some(solution.to_owned()) }
             }

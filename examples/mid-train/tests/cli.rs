@@ -101,7 +101,9 @@ fn what_is_learned_stands_between_brackets() {
     let solved = json!({"question": "1 + 1 = ?", "solution": "One <<1+1=2>>and one.", "answer": "2"});
     let said = shown(std::slice::from_ref(&solved), &[]);
     assert!(
-        said.contains("Question: 1 + 1 = ?\n  Solution:⟦ One and one.\n  The final answer is $\\boxed{2}$.<eos>⟧"),
+        said.contains(
+            "Question: 1 + 1 = ?\n  Solution:⟦ One and one.\n  The final answer is $\\boxed{2}$.<eos>⟧"
+        ),
         "{said}"
     );
     let said = shown(&[solved], &["--style", "chat"]);
@@ -132,7 +134,8 @@ fn bad_input_is_named_and_nothing_is_written() {
     let world = World::new();
     world.refused(&["--model", "/nowhere"], &["/nowhere"]);
     world.refused(&["--input", "/nowhere.jsonl"], &["/nowhere.jsonl"]);
-    std::fs::write(world.path("bad.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \n").unwrap();
+    std::fs::write(world.path("bad.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \n")
+        .unwrap();
     let bad = world.path("bad.jsonl").display().to_string();
     world.refused(&["--input", &bad], &["bad.jsonl", "2"]);
     let unanswered = world.write("unanswered.jsonl", &[json!({"question": "1 + 1 = ?"})]);
