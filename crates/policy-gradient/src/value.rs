@@ -75,27 +75,24 @@ pub fn value_loss(
     let limited = |range: f64| -> Result<(Tensor<2>, Tensor<2, Bool>)> {
         require("range", range, "a positive number", |r| r > 0.0)?;
         let moved = now.clone() - old.clone();
-        let clipped = old.clone() + moved.clone().clamp(-range, range);
-        Ok(((clipped - returns.clone()).square(), moved.abs().greater_elem(range)))
+        let over = moved.clone().abs().greater_elem(range);
+        // Within the range the value itself, to the last bit: rounding must not count as clipping.
+        let clipped = choose(over.clone(), old.clone() + moved.clamp(-range, range), now.clone());
+        Ok(((clipped - returns.clone()).square(), over))
     };
     let (value, cut) = match clip {
-        ValueClip::Off => (free, mask.clone().bool_not().bool_and(mask.clone())),
+        ValueClip::Off => {
+            let never = free.clone().lower_elem(0.0);
+            (free, never)
+        }
         ValueClip::Pessimistic(range) => {
             let (clipped, _) = limited(range)?;
             let cut = clipped.clone().greater(free.clone());
             (choose(cut.clone(), clipped, free), cut)
         }
-        ValueClip::Plain(range) => {
-            let (clipped, cut) = limited(range)?;
-            (clipped, cut)
-        }
+        ValueClip::Plain(range) => limited(range)?,
     };
-    let still = match clip {
-        // Where rounding alone made the clipped error larger, the value still moves.
-        ValueClip::Pessimistic(range) => limited(range)?.1.bool_and(cut.clone()),
-        _ => cut.clone(),
-    };
-    let slope = error.mask_fill(still, 0.0);
+    let slope = error.mask_fill(cut.clone(), 0.0);
     let clipped = to_host("values", cut.bool_and(mask.clone()).int().sum().float())?[0];
     let tokens = to_host("mask", mask.clone().int().sum().float())?[0];
     Ok(ValueLoss {
