@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use num_rational::BigRational;
 
 use crate::{
+    limits,
     region::Region,
     scalar::{Outcome, Rounding, Scalar},
     syntax::Node,
@@ -82,6 +83,13 @@ pub fn compare(a: &Value, b: &Value) -> Option<Outcome> {
     if names.len() > 1 {
         return None;
     }
+    let mut left = limits::REPEATED_NODES;
+    for (s, _) in p.0.iter().chain(&q.0) {
+        left = left.checked_sub(s.node.size_within(left)?)?;
+        if s.node.is_costly() {
+            return None;
+        }
+    }
     let mut breaks = Vec::new();
     p.breaks(&mut breaks)?;
     q.breaks(&mut breaks)?;
@@ -142,3 +150,28 @@ pub fn compare(a: &Value, b: &Value) -> Option<Outcome> {
     })
 }
 
+
+#[cfg(test)]
+mod tests {
+    use crate::{Gold, Response, verify};
+
+    fn equal(a: &str, b: &str) -> bool {
+        verify(&Gold::parse(a), &Response::answer_only(b)).is_correct()
+    }
+
+    #[test]
+    fn pieces_are_compared_everywhere() {
+        let size = "\\begin{cases}x&x\\ge0\\\\-x&x<0\\end{cases}";
+        assert!(equal(size, "|x|") && equal("|x|", size));
+        // At 0 both formulas of either side give 0.
+        assert!(equal(size, "\\begin{cases}x&x>0\\\\-x&x\\le0\\end{cases}"));
+        assert!(!equal(size, "\\begin{cases}x&x\\ge1\\\\-x&x<1\\end{cases}"));
+        assert!(!equal(size, "x"));
+        let step = |at: &str| format!("\\begin{{cases}}1&x{at}\\\\0&\\text{{otherwise}}\\end{{cases}}");
+        assert!(!equal(&step(">0"), &step("\\ge0")));
+        assert!(!equal(&step(">0"), &step(">\\frac1{1000000}")));
+        assert!(!equal(&step(">\\sqrt2"), &step(">1.41421356")));
+        // Nothing is said of a function outside its pieces.
+        assert!(!equal("\\begin{cases}x&x>0\\end{cases}", "x"));
+    }
+}

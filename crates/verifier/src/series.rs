@@ -4,9 +4,10 @@
 //! of the terms each running in steps of their own (`1/(1·2) + 1/(2·3) + ... + 1/(99·100)`). Without a rule nothing is claimed.
 
 use num_rational::BigRational;
-use num_traits::{One, Zero};
+use num_traits::{One, Signed, Zero};
 
 use crate::{
+    limits,
     number::Number,
     scalar::{Rounding, Scalar},
     syntax::{Big, BigParts, Node},
@@ -20,6 +21,18 @@ const ITEMS: i64 = 2000;
 
 fn same(a: &Node, b: &Node) -> bool {
     Scalar::new(a.clone()).compare(&Scalar::new(b.clone()), EXACT).equal
+}
+
+/// Whether terms are few and simple enough to be compared many times over.
+fn is_small(terms: &[Node]) -> bool {
+    let mut left = limits::REPEATED_NODES;
+    terms.iter().all(|t| match t.size_within(left) {
+        Some(n) => {
+            left -= n;
+            !t.any(&mut |n| matches!(n, Node::Big(..)))
+        }
+        None => false,
+    })
 }
 
 fn rational(q: BigRational) -> Node {
@@ -38,7 +51,7 @@ fn big(kind: Big, from: i64, to: Node, body: Node) -> Node {
 pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
     let at = terms.iter().position(is_dots)?;
     let (prefix, suffix) = (&terms[..at], &terms[at + 1..]);
-    if prefix.len() < 2 || suffix.is_empty() || suffix.iter().any(is_dots) || terms.len() > 32 {
+    if prefix.len() < 2 || suffix.is_empty() || suffix.iter().any(is_dots) || terms.len() > 32 || !is_small(terms) {
         return None;
     }
     let last = &suffix[suffix.len() - 1];
@@ -113,6 +126,9 @@ fn by_progression(prefix: &[Node], suffix: &[Node], kind: Big) -> Option<Node> {
         if x == end {
             return Some(rational(sum));
         }
+        if (ratio.abs() > BigRational::one()) == (x.abs() > end.abs()) {
+            return None; // past the end
+        }
     }
     None
 }
@@ -178,7 +194,8 @@ impl Dotted {
         if items.len() > 64 {
             return None;
         }
-        Some(Dotted { prefix: nodes(&items[..at])?, suffix: nodes(&items[at + 1..])? })
+        let list = Dotted { prefix: nodes(&items[..at])?, suffix: nodes(&items[at + 1..])? };
+        (is_small(&list.prefix) && is_small(&list.suffix)).then_some(list)
     }
 
     /// Whether both show the same list: one rule gives the shown items of both.
@@ -276,5 +293,35 @@ impl Dotted {
     fn geometric(&self) -> bool {
         let Some(v) = self.prefix.iter().map(exact).collect::<Option<Vec<_>>>() else { return false };
         v.len() >= 3 && !v.iter().any(Zero::is_zero) && v.windows(2).all(|w| &w[1] * &v[0] == &w[0] * &v[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Gold, Response, verify};
+
+    fn equal(a: &str, b: &str) -> bool {
+        verify(&Gold::parse(a), &Response::answer_only(b)).is_correct()
+    }
+
+    #[test]
+    fn sums_and_products() {
+        assert!(equal("1+2+\\cdots+n", "\\frac{n(n+1)}{2}"));
+        assert!(equal("1\\cdot3\\cdot5\\cdots(2n-1)", "\\frac{(2n)!}{2^n n!}"));
+        assert!(equal("\\frac{1}{1\\cdot2}+\\frac{1}{2\\cdot3}+\\cdots+\\frac{1}{99\\cdot100}", "\\frac{99}{100}"));
+        assert!(equal("1+\\frac12+\\frac13+\\cdots+\\frac1{10}", "\\frac{7381}{2520}"));
+        assert!(!equal("1+\\frac12+\\frac14+\\cdots+\\frac1{10}", "\\frac{7381}{2520}"));
+        assert!(!equal("1+2+\\cdots+n", "\\frac{n(n-1)}{2}"));
+    }
+
+    #[test]
+    fn lists() {
+        assert!(equal("1,2,\\ldots,n", "1,2,3,\\ldots,n"));
+        assert!(equal("1,2,\\ldots,n", "1,2,\\ldots,n-1,n"));
+        assert!(equal("2,4,\\ldots,10", "2,4,6,8,10"));
+        assert!(!equal("1,2,\\ldots,n", "1,3,5,\\ldots,2n-1"));
+        // Two terms of a list show equal steps, not a ratio.
+        assert!(!equal("1,2,\\ldots,64", "1,2,4,\\ldots,64"));
+        assert!(!equal("1,2,\\ldots,2^n", "1,2,3,\\ldots,2^n"));
     }
 }

@@ -265,6 +265,23 @@ impl Node {
         }
     }
 
+    /// The number of nodes, counted up to a limit; none beyond it.
+    pub fn size_within(&self, limit: usize) -> Option<usize> {
+        let mut n = 0;
+        let beyond = self.any(&mut |_| {
+            n += 1;
+            n > limit
+        });
+        (!beyond).then_some(n)
+    }
+
+    /// Whether it takes many steps to evaluate for its size.
+    pub fn is_costly(&self) -> bool {
+        self.any(&mut |n| {
+            matches!(n, Node::Big(..) | Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, _))
+        })
+    }
+
     /// Whether some node of the tree satisfies the test.
     pub fn any(&self, test: &mut impl FnMut(&Node) -> bool) -> bool {
         test(self) || self.children().into_iter().any(|c| c.any(test))

@@ -1547,7 +1547,7 @@ fn enumerated(head: &Node, condition: &Node, policy: &Policy, depth: u32) -> Opt
     }
     let at = |s: &Scalar| s.enclosure::<2>().and_then(|b| b.mid.floor());
     let (low, high) = (at(points.first()?)?, at(points.last()?)?.checked_add(1)?);
-    if high.checked_sub(low)? > 1000 {
+    if high.checked_sub(low)? > 1000 || item.size_within(32).is_none() {
         return None;
     }
     let mut items = Vec::new();
