@@ -3,6 +3,7 @@
 
 pub mod advantage;
 mod aggregate;
+mod batch;
 mod bounds;
 mod diagnostics;
 mod error;
@@ -18,6 +19,7 @@ mod rollout;
 mod value;
 
 pub use aggregate::{Aggregation, EmptyRows, GlobalCounts, aggregate};
+pub use batch::{Rollout, RolloutBatch};
 pub use bounds::Bounds;
 pub use diagnostics::{Diagnostics, Summary};
 pub use error::{Error, Result};

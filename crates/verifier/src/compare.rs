@@ -14,6 +14,12 @@
 //! | list of pairs | union of intervals | the same set |
 //! | finite set | solved inequality | the same set |
 //! | system `x = 1, y = 2` | tuple `(1, 2)` | the values in order |
+//! | `f(x) = v` | `f(t) = w` | equal after renaming the variable |
+//! | bound on `x` | bound on `y` | never: the names differ |
+//! | `ai + bj + ck` with bold unit vectors | tuple, column | the same components |
+//! | function by cases | expression, cases | equal at points of every piece |
+//! | list with dots | list with dots, or written out | one rule gives the items shown |
+//! | letters `A, C` | `AC` | the same choices |
 //! | `a : b` | `a / b` | the same quotient |
 //! | numeral in a base | number | the same number |
 //! | choice with content `(C) 12` | choice | the letters are equal |
@@ -22,12 +28,13 @@
 
 use crate::{
     lex::Delim,
-    limits,
+    limits, piecewise,
     policy::{Base, Order, Percent, Policy, Units},
     scalar::{Outcome, Rounding, Scalar},
+    series::Dotted,
     syntax::Node,
     units,
-    value::{Answer, Time, Value, interval, normal_words, to_region},
+    value::{Answer, Time, Value, interval, to_region},
     verdict::Reason,
 };
 
@@ -36,9 +43,34 @@ pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
     if gold.clean == response.clean && !matches!(gold.value, Value::Undefined) {
         return Outcome::yes(Reason::SameText);
     }
+    if let (Some(a), Some(b)) = (&gold.subject, &response.subject)
+        && a != b
+    {
+        return no(Reason::DifferentValue);
+    }
+    // The integer of a family of solutions may have any name.
+    if let Some((from, to)) = parameters(gold, response) {
+        let renamed = Answer {
+            clean: response.clean.clone(),
+            value: response.value.substitute(&from, &Node::Var(to)),
+            subject: None,
+            parameter: None,
+        };
+        return compare(&Answer { parameter: None, ..gold.clone() }, &renamed, policy);
+    }
     let rounding = Rounding { significant: policy.significant_digits, relative: policy.relative_tolerance };
     let mut work = Work { policy, rounding, pairs: limits::PAIRS };
     work.values(&gold.value, &response.value, 0)
+}
+
+/// The names of the free integers of two families of solutions, if they differ: the response's and the gold answer's.
+fn parameters(gold: &Answer, response: &Answer) -> Option<(String, String)> {
+    let name = |a: &Answer| a.parameter.clone().or_else(|| a.value.integer_name());
+    if gold.parameter.is_none() && response.parameter.is_none() {
+        return None;
+    }
+    let (to, from) = (name(gold)?, name(response)?);
+    (to != from && !response.value.mentions(&to)).then_some((from, to))
 }
 
 struct Work<'a> {
@@ -86,7 +118,7 @@ impl Work<'_> {
                 if same { Outcome::yes(Reason::EqualText) } else { no(Reason::DifferentText) }
             }
             (Value::Text(x), Value::Text(y)) => {
-                if x == y || normal_words(x) == normal_words(y) {
+                if x == y {
                     Outcome::yes(Reason::EqualText)
                 } else {
                     no(Reason::DifferentText)
@@ -172,6 +204,13 @@ impl Work<'_> {
                 }
                 last
             }
+            (Value::System(x), Value::Matrix(m)) | (Value::Matrix(m), Value::System(x)) => {
+                if m.iter().any(|r| r.len() != 1) && m.len() != 1 {
+                    return no(Reason::DifferentKind);
+                }
+                let items: Vec<Value> = m.iter().flatten().cloned().collect();
+                self.system(x, &items, d)
+            }
             (Value::Matrix(m), Value::Tuple { items, .. })
             | (Value::Tuple { items, .. }, Value::Matrix(m)) => {
                 let flat: Vec<Value> = if m.len() == 1 || m.iter().all(|r| r.len() == 1) {
@@ -185,23 +224,60 @@ impl Work<'_> {
                 let inner = m[0][0].clone();
                 self.values(&inner, other, d)
             }
-            (Value::Cases(x), Value::Cases(y)) => self.cases(x, y, d),
+            (Value::Cases(x), Value::Cases(y)) => {
+                let rows = self.cases(x, y, d);
+                if rows.equal { rows } else { piecewise::compare(a, b).unwrap_or(rows) }
+            }
+            (Value::Cases(_), Value::Scalar(_)) | (Value::Scalar(_), Value::Cases(_)) => {
+                piecewise::compare(a, b).unwrap_or(no(Reason::DifferentKind))
+            }
             (Value::Sequence(x), Value::Sequence(y)) => {
-                if x.len() != y.len() {
-                    return no(Reason::DifferentLength);
+                let item = |w: &mut Self, i: &Option<Value>, j: &Option<Value>| match (i, j) {
+                    (None, None) => true,
+                    (Some(i), Some(j)) => w.values(i, j, d).equal,
+                    _ => false,
+                };
+                if x.len() == y.len() && x.iter().zip(y).all(|(i, j)| item(self, i, j)) {
+                    return Outcome::yes(Reason::EqualExactly);
                 }
-                let mut last = Outcome::yes(Reason::EqualExactly);
-                for (i, j) in x.iter().zip(y) {
-                    last = match (i, j) {
-                        (None, None) => last,
-                        (Some(i), Some(j)) => self.values(i, j, d),
-                        _ => no(Reason::DifferentValue),
-                    };
-                    if !last.equal {
-                        return last;
-                    }
+                match (dotted(x), dotted(y)) {
+                    (Some(p), Some(q)) if p.same(&q) => Outcome::yes(Reason::EqualExactly),
+                    _ => no(Reason::DifferentValue),
                 }
-                last
+            }
+            (Value::Sequence(x), other @ (Value::List(_) | Value::Set(_) | Value::Tuple { .. }))
+            | (other @ (Value::List(_) | Value::Set(_) | Value::Tuple { .. }), Value::Sequence(x)) => {
+                let Some(items) = dotted(x).and_then(|s| s.items()) else { return no(Reason::DifferentKind) };
+                let items = items.into_iter().map(|n| Value::Scalar(Box::new(Scalar::new(n)))).collect();
+                self.values(&Value::List(items), other, d)
+            }
+            // a i + b j + c k
+            (Value::Scalar(s), Value::Tuple { items, .. })
+            | (Value::Tuple { items, .. }, Value::Scalar(s))
+                if matches!(items.len(), 2 | 3) && s.variables().iter().any(|v| v.starts_with("vector ")) =>
+            {
+                let mut sum = Vec::new();
+                for (item, name) in items.iter().zip(["vector i", "vector j", "vector k"]) {
+                    let Value::Scalar(x) = item else { return no(Reason::DifferentKind) };
+                    sum.push(Node::Mul(vec![x.node.clone(), Node::Var(name.into())]));
+                }
+                s.compare(&Scalar::new(Node::Add(sum)), self.rounding)
+            }
+            (Value::Scalar(s), Value::Matrix(m)) | (Value::Matrix(m), Value::Scalar(s))
+                if m.iter().all(|r| r.len() == 1)
+                    && s.variables().iter().any(|v| v.starts_with("vector ")) =>
+            {
+                let items = m.iter().flatten().cloned().collect();
+                let tuple = Value::Tuple { open: Delim::Paren, close: Delim::Paren, items };
+                self.values(&Value::Scalar(s.clone()), &tuple, d)
+            }
+            // A, C and AC
+            (Value::List(x), Value::Scalar(s)) | (Value::Scalar(s), Value::List(x))
+                if x.iter().all(|v| matches!(v, Value::Choice(_, None))) =>
+            {
+                let Node::Mul(letters) = &s.node else { return no(Reason::DifferentLength) };
+                let letters = letters.iter().map(|n| Value::Scalar(Box::new(Scalar::new(n.clone()))));
+                self.unordered(x, &letters.collect::<Vec<_>>(), true, d)
             }
             (Value::Builder(x, c), Value::Builder(y, e)) => {
                 let head = self.values(x, y, d);
@@ -231,6 +307,14 @@ impl Work<'_> {
                     _ => self.unordered(x, y, true, d),
                 };
                 if outcome.equal {
+                    return outcome;
+                }
+                // Pairs in round brackets are points unless an interval stands among them.
+                let intervals = |v: &[Value]| {
+                    v.iter()
+                        .any(|i| matches!(i, Value::Region(_) | Value::Tuple { open: Delim::Bracket, .. }))
+                };
+                if !intervals(x) || !intervals(y) {
                     return outcome;
                 }
                 match (to_region(a), to_region(b)) {
@@ -310,7 +394,10 @@ impl Work<'_> {
                             .compare(rad, self.rounding);
                     }
                 }
-                (Some(u), Some(v)) if u == v || (u.is_currency() && v.is_currency()) => {}
+                (Some(u), Some(v))
+                    if u == v
+                        || (u.is_currency() && v.is_currency())
+                        || u.is_sterling() && v.is_sterling() => {}
                 (Some(u), Some(v)) => {
                     let ((du, fu), (dv, fv)) = (u.measure(), v.measure());
                     if units != Units::Convert
@@ -436,17 +523,17 @@ impl Work<'_> {
             return no(Reason::DifferentLength);
         }
         // Numbers only: sort.
-        let rationals = |v: &[Value]| -> Option<Vec<num_rational::BigRational>> {
+        fn rationals(v: &[Value]) -> Option<Vec<&num_rational::BigRational>> {
             v.iter()
                 .map(|v| match v {
-                    Value::Scalar(s) if s.unit.is_none() && s.decimal.is_none() => s.exact.clone(),
+                    Value::Scalar(s) if s.unit.is_none() && s.decimal.is_none() => s.exact.as_ref(),
                     _ => None,
                 })
                 .collect()
-        };
+        }
         if let (Some(mut p), Some(mut q)) = (rationals(x), rationals(y)) {
-            p.sort();
-            q.sort();
+            p.sort_unstable();
+            q.sort_unstable();
             if !counted {
                 p.dedup();
                 q.dedup();
@@ -571,12 +658,24 @@ impl Work<'_> {
     fn assignments(&mut self, a: &Value, b: &Value, depth: u32) -> Outcome {
         match (a, b) {
             (
-                Value::Assign { name: n, value: v, difference: dv },
-                Value::Assign { name: m, value: w, difference: dw },
+                Value::Assign { name: n, argument: x, value: v, difference: dv },
+                Value::Assign { name: m, argument: y, value: w, difference: dw },
             ) => {
                 let function = |s: &str| s == "y" || s.ends_with("()");
-                if n == m || (function(n) && function(m) && (n == "y" || m == "y")) || n == "?" || m == "?" {
-                    let o = self.values(v, w, depth);
+                let bare = |s: &str| s.trim_end_matches("()").to_string();
+                if bare(n) == bare(m)
+                    || (function(n) && function(m) && (n == "y" || m == "y"))
+                    || n == "?"
+                    || m == "?"
+                {
+                    // f(x) = 2x and f(t) = 2t are one function.
+                    let renamed = match (x, y, &**w) {
+                        (Some(x), Some(y), Value::Scalar(s)) if x != y && !s.variables().contains(x) => Some(
+                            Value::Scalar(Box::new(Scalar::new(s.node.substitute(y, &Node::Var(x.clone()))))),
+                        ),
+                        _ => None,
+                    };
+                    let o = self.values(v, renamed.as_ref().unwrap_or(w), depth);
                     if o.equal {
                         return o;
                     }
@@ -650,6 +749,16 @@ impl Work<'_> {
             _ => no(Reason::DifferentKind),
         }
     }
+}
+
+/// A list with dots, if its items are plain expressions.
+fn dotted(items: &[Option<Value>]) -> Option<Dotted> {
+    let nodes = items.iter().map(|i| match i {
+        None => Some(None),
+        Some(Value::Scalar(s)) if s.unit.is_none() => Some(Some(&s.node)),
+        _ => None,
+    });
+    Dotted::new(&nodes.collect::<Option<Vec<_>>>()?)
 }
 
 const ANGLE: units::Dimension = [0, 0, 0, 0, 0, 0, 1, 0];

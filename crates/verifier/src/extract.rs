@@ -79,6 +79,7 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
             return Err(Reason::Unterminated);
         }
     }
+    let full = &full[..start + turn_end(&full[start..])];
     let view = View { full, start, policy };
     let text = &full[start..];
     if text.trim().is_empty() {
@@ -108,6 +109,37 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
         None if policy.prose => view.last(),
         None => Err(Reason::NoAnswer),
     }
+}
+
+/// Where the turn of the model ends: at an end-of-text token, or where a base model goes on to invent the next question.
+fn turn_end(text: &str) -> usize {
+    let mut end = text.len();
+    if text.contains('<') {
+        for mark in [
+            "<|im_end|>",
+            "<|eot_id|>",
+            "<|endoftext|>",
+            "<|end_of_text|>",
+            "<|end|>",
+            "<end_of_turn>",
+            "</s>",
+            "<eos>",
+        ] {
+            if let Some(at) = text[..end].find(mark).filter(|at| !text[..*at].trim().is_empty()) {
+                end = at;
+            }
+        }
+    }
+    for mark in ["\nQ:", "\nQuestion:", "\nHuman:", "\nUser:", "\nProblem:"] {
+        let Some(at) = text[..end].find(mark) else { continue };
+        let before = &text[..at];
+        let answered =
+            ["####", "boxed{", "answer is", "nswer:", "</answer>"].iter().any(|m| before.contains(m));
+        if answered {
+            end = at;
+        }
+    }
+    end
 }
 
 /// The last box of a text, if it has any.
@@ -228,6 +260,20 @@ impl View<'_> {
             return Err(reason);
         }
         let inside = |b: &Bx| self.full[b.open..b.close].trim();
+        // x = \boxed{2}, y = \boxed{3}: different names stand before the boxes.
+        if all.len() - first > 1 && !or {
+            let names: Option<Vec<&str>> =
+                all[first..].iter().map(|b| assigned_name(&self.full[self.start..b.command])).collect();
+            if let Some(names) = names
+                && names.iter().any(|n| *n != names[0])
+                && all[first..].iter().all(|b| !inside(b).is_empty())
+            {
+                let parts: Vec<String> =
+                    names.iter().zip(&all[first..]).map(|(n, b)| format!("{n} = {}", inside(b))).collect();
+                let span = all[first].open..last.close;
+                return Ok(Extraction { text: parts.join(", "), span, source: Source::Boxed });
+            }
+        }
         let mut parts: Vec<&str> = Vec::new();
         for b in &all[first..] {
             if inside(b).is_empty() {
@@ -357,22 +403,33 @@ impl View<'_> {
         let mut i = end;
         while i > floor {
             i -= 1;
-            match b[i] {
-                b'a' | b'A'
-                    if b[i..end.min(b.len())].len() >= 6 && b[i..i + 6].eq_ignore_ascii_case(b"answer") =>
-                {
-                    return Some((i, 6));
+            let words: &[&str] = match b[i] {
+                b'a' | b'A' => &["answer", "ans:", "ans.", "antwort", "antwoord"],
+                b's' | b'S' => &["solution"],
+                b'r' | b'R' => &["result", "respuesta", "réponse", "risposta", "resposta"],
+                b'o' | b'O' => &["odpowied"],
+                b'c' | b'C' => &["cevap", "correct choice", "correct option"],
+                0xc4 => &["đáp án", "Đáp án", "đáp số", "Đáp số"],
+                0xd0 => &["Ответ", "ответ", "ОТВЕТ"],
+                0xd8 => &["الجواب", "الإجابة"],
+                0xe0 => &["उत्तर"],
+                0xe6 => &["故选", "故選"],
+                0xe7 => &["答案", "答え", "答：", "答:"],
+                0xeb => &["답:", "답은"],
+                0xec => &["정답"],
+                _ => continue,
+            };
+            for word in words {
+                let len = word.len();
+                if i + len > end || !b[i..i + len].eq_ignore_ascii_case(word.as_bytes()) {
+                    continue;
                 }
-                b's' | b'S' if b[i..].len() >= 8 && b[i..i + 8].eq_ignore_ascii_case(b"solution") => {
-                    return Some((i, 8));
+                // "ans." inside a longer word is none.
+                let inner = i > 0 && b[i - 1].is_ascii_alphabetic();
+                if word.starts_with("ans") && len == 4 && inner {
+                    continue;
                 }
-                b'r' | b'R' if b[i..].len() >= 6 && b[i..i + 6].eq_ignore_ascii_case(b"result") => {
-                    return Some((i, 6));
-                }
-                0xe7 if self.full.is_char_boundary(i) && self.full[i..].starts_with("答案") => {
-                    return Some((i, "答案".len()));
-                }
-                _ => {}
+                return Some((i, len));
             }
         }
         None
@@ -382,7 +439,11 @@ impl View<'_> {
     fn announced(&self, at: usize, after: usize, marked: bool) -> Option<Found> {
         let rest = &self.full[after..floor_boundary(self.full, after + 4096)];
         let keyword = &self.full[at..after];
-        let is_answer = keyword.eq_ignore_ascii_case("answer") || keyword == "答案";
+        let weak = ["solution", "result", "correct choice", "correct option"];
+        let is_answer = !weak.iter().any(|w| keyword.eq_ignore_ascii_case(w));
+        // Keywords that need no verb.
+        let direct = keyword.len() == 4 && keyword.is_ascii()
+            || ["答", "정답", "답", "故"].iter().any(|k| keyword.starts_with(k));
         let rest_start = rest.trim_start_matches(['s', 'S']);
         let mut pos = after + (rest.len() - rest_start.len());
         let b = self.full.as_bytes();
@@ -406,10 +467,15 @@ impl View<'_> {
             linked = true;
         } else if b.get(pos) == Some(&b'\n') && final_word {
             linked = true;
-        } else if keyword == "答案" {
-            if let Some(w) = ["是", "为"].iter().find(|w| self.full[pos..].starts_with(**w)) {
+        } else if direct {
+            if let Some(w) =
+                ["是", "为", "為", "は", "은", "는"].iter().find(|w| self.full[pos..].starts_with(**w))
+            {
                 pos += w.len();
             }
+            linked = true;
+        } else if ["— ", "– ", "-> ", "→ "].iter().any(|w| self.full[pos..].starts_with(w)) {
+            pos += self.full[pos..].find(' ').unwrap_or(0);
             linked = true;
         } else {
             // "answer to the question is", "answer would be", "answer ="
@@ -423,13 +489,17 @@ impl View<'_> {
                 let word = &self.full[q..floor_boundary(self.full, p)];
                 let lower = word.trim_matches('*').to_ascii_lowercase();
                 match lower.as_str() {
-                    "is" | "are" | "was" | "equals" | "be" => {
+                    "is" | "are" | "was" | "equals" | "be" | "es" | "est" | "ist" | "è" | "é" | "jest"
+                    | "to" | "son" | "sont" | "sind" | "sono" | "são"
+                        if lower != "to" || keyword.starts_with(['o', 'O']) =>
+                    {
                         linked = true;
                         pos = p;
                         break;
                     }
                     "might" | "could" | "may" => hedge = true,
-                    "isn't" | "not" | "cannot" => {
+                    "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
+                    | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" => {
                         return Some(Err(Reason::Negated)).filter(|_| is_answer && !marked);
                     }
                     _ => {}
@@ -475,7 +545,22 @@ impl View<'_> {
             return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
         }
         let lower_start: String = content.chars().take(24).collect::<String>().to_ascii_lowercase();
-        if lower_start.starts_with("not ") || lower_start.starts_with("n't ") {
+        if lower_start.starts_with("not ")
+            || lower_start.starts_with("n't ")
+            || lower_start.starts_with("never ")
+        {
+            // "not 13 but 12"
+            let line =
+                &content[..content.find('\n').unwrap_or(content.len()).min(floor_boundary(content, 160))];
+            let sentence = &line[..sentence_end(line)];
+            if let Some(at) = sentence.find(" but ") {
+                let rest = &sentence[at + 5..];
+                let skip = ["rather ", "actually ", "in fact ", "instead "]
+                    .iter()
+                    .find_map(|w| rest.starts_with(w).then_some(w.len()))
+                    .unwrap_or(0);
+                return self.narrow(p + at + 5 + skip, true);
+            }
             return if is_answer { Some(Err(Reason::Negated)) } else { None };
         }
         let hedged = ["maybe", "perhaps", "possibly", "either ", "probably either"]
@@ -536,8 +621,7 @@ impl View<'_> {
         let line_end = content.find('\n').unwrap_or(content.len());
         let line = &content[..line_end.min(floor_boundary(content, 2000))];
         let sentence = &line[..sentence_end(line)];
-        if let Some(at) = hedge_inside(sentence) {
-            let _ = at;
+        if hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
             return Some(Err(Reason::Hedged));
         }
         match readable(sentence, self.policy) {
@@ -610,8 +694,48 @@ impl View<'_> {
         Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last))
     }
 
+    /// A number with the unit of measurement behind it.
+    fn with_unit(&self, text: &str, number: Range<usize>) -> Range<usize> {
+        let tail = &text[number.end..floor_boundary(text, number.end + 40)];
+        let Some((at, word)) = word_positions(tail).next() else { return number };
+        let unit = match word {
+            "in" | "a" | "A" | "t" | "K" | "V" | "W" | "J" | "N" | "l" => false,
+            w => crate::units::canonical(w).is_some_and(|u| !crate::units::is_money(u)),
+        };
+        if !unit || at > 1 || (at == 1 && !tail.starts_with(' ')) {
+            return number;
+        }
+        // The longest reading that is one quantity.
+        let ends: Vec<usize> =
+            word_positions(tail).map(|(at, w)| number.end + at + w.len()).take(4).collect();
+        for end in ends.into_iter().rev() {
+            let squared =
+                ["²", "³", "^2", "^3"].iter().find_map(|p| text[end..].starts_with(p).then_some(p.len()));
+            let end = end + squared.unwrap_or(0);
+            let read = Answer::read(&text[number.start..end], self.policy);
+            if let Ok(Answer { value: Value::Scalar(s), .. }) = read
+                && s.unit.is_some()
+                && !text[number.end..end].contains(['.', ',', ';', '\n', '('])
+            {
+                return number.start..end;
+            }
+        }
+        number
+    }
+
     /// The last maths span, bold text, or number; the one that ends last.
     fn last_value(&self) -> Option<Found> {
+        let text = &self.full[self.start..];
+        // A remark at the end says nothing new: "(we discard -3)", "for all x".
+        if let Some(head) = before_remark(text)
+            && let Some(Ok(f)) = (View { full: &self.full[..self.start + head], ..*self }).last_of_all()
+        {
+            return Some(Ok(f));
+        }
+        self.last_of_all()
+    }
+
+    fn last_of_all(&self) -> Option<Found> {
         let text = &self.full[self.start..];
         let b = text.as_bytes();
         let digit = b.iter().rposition(u8::is_ascii_digit);
@@ -634,6 +758,11 @@ impl View<'_> {
                 self.start + s.inner.start..self.start + s.inner.end,
                 Source::Last,
             ));
+        }
+        if let Some(range) = rich_token(text, digit)
+            && matches!(readable(&text[range.clone()], self.policy), Reading::Value)
+        {
+            return Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last));
         }
         let Some(d) = digit else {
             // No digits at all: a number in words, "yes", "no".
@@ -659,7 +788,7 @@ impl View<'_> {
             let (from, to) = (tail_start + words[first].0, tail_start + words[k].0 + words[k].1.len());
             return Some(found(self.full, self.start + from..self.start + to, Source::Last));
         };
-        let range = number_around(text, d);
+        let range = self.with_unit(text, number_around(text, d));
         if let Some(group) = group_around(text, &range)
             && matches!(readable(&text[group.clone()], self.policy), Reading::Value)
         {
@@ -698,14 +827,87 @@ impl View<'_> {
         if lead.ends_with(" not") || lead.ends_with("isn't") || lead.ends_with("is not equal to") {
             return Some(Err(Reason::Negated));
         }
-        if hedges_before(&lead) {
+        // "between 9 and 10" is neither.
+        let between = lead.strip_suffix(" and").and_then(|l| l.rfind("between ").map(|at| &l[at + 8..]));
+        if hedges_before(&lead) || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic())) {
             return Some(Err(Reason::Hedged));
         }
         if let Some(reason) = hedges_after(&text[range.end..]) {
             return Some(Err(reason));
         }
+        // "n is greater than 6" bounds n.
+        for bound in ["greater than", "less than", "more than", "fewer than"] {
+            if lead.ends_with(bound) && lead[..lead.len() - bound.len()].trim_end().ends_with(" is") {
+                start = sentence_start + text[sentence_start..start].trim_end().len() - bound.len();
+            }
+        }
         Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
     }
+}
+
+/// Where a closing remark begins: a bracket of words at the end of the text, or a quantifier behind a maths span.
+fn before_remark(text: &str) -> Option<usize> {
+    let t = text.trim_end().trim_end_matches('.');
+    let words = |s: &str| {
+        word_positions(s)
+            .filter(|(at, w)| w.len() >= 2 && (*at == 0 || s.as_bytes()[at - 1] != b'\\'))
+            .count()
+    };
+    if t.ends_with(')')
+        && let Some(open) = t.rfind(" (")
+        && !t[open..].contains('\n')
+        && words(&t[open..]) >= 2
+        && t[..open].ends_with(|c: char| c.is_ascii_digit() || c == '$' || c == '*' || c == ']')
+    {
+        return Some(open);
+    }
+    let sentence = t.rfind(['\n', '.']).map_or(0, |n| n + 1);
+    let tail = &t[sentence..];
+    [" for all ", " for every ", " for any ", " for each ", " where "]
+        .iter()
+        .filter_map(|w| tail.find(w))
+        .min()
+        .filter(|at| tail[..*at].trim_end().ends_with('$') && tail[..*at].matches('$').count() >= 2)
+        .map(|at| sentence + at)
+}
+
+/// The last word, if it ends at or after the last digit and is more than a numeral: `2√3`, `4π`, `x^2`. Words that an
+/// operator joins to it belong to it.
+fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
+    const SIGNS: [char; 14] = ['√', 'π', '∞', '²', '³', '⁴', '½', '¼', '¾', '⅓', '⅔', '∛', '^', '°'];
+    let sign = text.rfind(SIGNS);
+    let at = sign?.max(digit.unwrap_or(0));
+    let blank = |c: char| c.is_whitespace();
+    let mut start =
+        text[..at].rfind(blank).map_or(0, |n| n + text[n..].chars().next().map_or(1, char::len_utf8));
+    let end = text[at..].find(blank).map_or(text.len(), |n| at + n);
+    if sign? < start || end - start > 200 {
+        return None;
+    }
+    // Words before an operator.
+    for _ in 0..16 {
+        let head = text[..start].trim_end();
+        let Some(op) =
+            head.chars().next_back().filter(|c| matches!(c, '+' | '-' | '−' | '*' | '×' | '·' | '/' | '±'))
+        else {
+            break;
+        };
+        let before = head[..head.len() - op.len_utf8()].trim_end();
+        let from =
+            before.rfind(blank).map_or(0, |n| n + before[n..].chars().next().map_or(1, char::len_utf8));
+        let word = &before[from..];
+        let mathy = word.chars().any(|c| c.is_ascii_digit() || SIGNS.contains(&c))
+            || word.len() == 1 && word.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !mathy || word.len() > 60 {
+            break;
+        }
+        start = from;
+    }
+    let word = &text[start..end];
+    let trimmed = word.trim_end_matches(['.', ',', ';', ':', '!', '*', '$', '"']);
+    let end = start + trimmed.len();
+    let lead = trimmed.len() - trimmed.trim_start_matches(['*', '$', '"', '=', '≈']).len();
+    (start + lead < end).then_some(start + lead..end)
 }
 
 /// Whether a text is sentences rather than just an answer.
@@ -715,6 +917,13 @@ fn is_prose(text: &str) -> bool {
     }
     let mut words = 0;
     let mut rest = 0;
+    // Three words before the first sign open a sentence.
+    let opening = text.find(|c: char| !(c.is_ascii_alphabetic() || c == ' ')).unwrap_or(0);
+    if text[..opening].split(' ').filter(|w| w.len() >= 2).count() >= 3
+        && text[opening..].starts_with(|c: char| c.is_ascii_digit() || c == '$')
+    {
+        return true;
+    }
     for (at, word) in word_positions(text) {
         let command = at > 0 && text.as_bytes()[at - 1] == b'\\';
         if word.len() >= 2
@@ -791,11 +1000,26 @@ fn connector(between: &str) -> Option<bool> {
         .replace("\\,", " ");
     t.retain(|c| !matches!(c, '$' | '{' | '}' | '\\' | '*' | '(' | ')'));
     let t = t.trim().to_ascii_lowercase();
-    match t.as_str() {
+    // "and x =" before the next box
+    let t = match assigned_name(&t) {
+        Some(name) => t[..t.rfind(name).unwrap_or(0)].trim_end(),
+        None => &t,
+    };
+    match t {
         "," | "and" | ", and" | "、" | "和" | "&" | ";" => Some(false),
         "or" | ", or" | "或" => Some(true),
         _ => None,
     }
+}
+
+/// The name of `... x =` at the end of a text.
+fn assigned_name(before: &str) -> Option<&str> {
+    let t = before.trim_end_matches(['$', ' ', '{', '\\', '(']).strip_suffix('=')?.trim_end();
+    let from = t.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |n| n + 1);
+    let from = floor_boundary(t, from);
+    let name = &t[from..];
+    let letter = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    (letter && (name.len() == 1 || name.as_bytes()[1] == b'_' && name.len() <= 4)).then_some(name)
 }
 
 fn connector_is_or(between: &str) -> bool {
@@ -835,14 +1059,14 @@ fn hedges_after(after: &str) -> Option<Reason> {
         "i'm not sure",
         "i am not sure",
     ];
-    hedges.iter().any(|h| head.starts_with(h)).then_some(Reason::Hedged)
+    (head.starts_with('?') || hedges.iter().any(|h| head.starts_with(h))).then_some(Reason::Hedged)
 }
 
-fn hedge_inside(sentence: &str) -> Option<usize> {
+fn hedge_inside(sentence: &str) -> bool {
     let lower = sentence.to_ascii_lowercase();
     [" or maybe", " or perhaps", " or possibly", " or it could", " or it might", "not sure"]
         .iter()
-        .find_map(|h| lower.find(h))
+        .any(|h| lower.contains(h))
 }
 
 /// A second value that "or" adds right after an answer.

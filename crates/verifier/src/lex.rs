@@ -112,6 +112,8 @@ pub enum Tok {
     Currency(&'static str),
     Not,
     Overline,
+    /// `x \mapsto 2x`.
+    MapsTo,
 }
 
 /// A token with its place.
@@ -265,6 +267,17 @@ pub fn function(name: &str) -> Option<Func> {
         "binomial" | "binom" => Func::Binom,
         "factorial" => Func::Factorial,
         "arg" | "Arg" => Func::Arg,
+        _ => return None,
+    })
+}
+
+fn number_set(letter: u8) -> Option<Constant> {
+    Some(match letter {
+        b'R' => Constant::Reals,
+        b'Z' => Constant::Integers,
+        b'N' => Constant::Naturals,
+        b'Q' => Constant::Rationals,
+        b'C' => Constant::Complexes,
         _ => return None,
     })
 }
@@ -513,6 +526,8 @@ impl Lexer<'_> {
                     _ => Tok::Degree,
                 }
             }
+            '℃' => Tok::Word("°C".into()),
+            '℉' => Tok::Word("°F".into()),
             '\'' | '′' | '’' | '‘' => Tok::Prime,
             '"' | '″' | '”' | '“' => {
                 if self.out.last().is_some_and(|t| matches!(t.tok, Tok::Number(_)))
@@ -572,7 +587,8 @@ impl Lexer<'_> {
             }
             '≤' | '⩽' | '≦' => Tok::Rel(Relation::Le),
             '≥' | '⩾' | '≧' => Tok::Rel(Relation::Ge),
-            '→' | '⇒' | '⟹' | '↦' => Tok::Rel(Relation::Arrow),
+            '→' | '⇒' | '⟹' => Tok::Rel(Relation::Arrow),
+            '↦' => Tok::MapsTo,
             '≡' => Tok::Rel(Relation::Congruent),
             '∪' => Tok::Cup,
             '∩' => Tok::Cap,
@@ -672,12 +688,35 @@ impl Lexer<'_> {
             '⅑' => vulgar(1, 9),
             '⅒' => vulgar(1, 10),
             '&' => {
-                if self.rest().starts_with("nbsp;") {
-                    self.i += 5;
-                    self.space = true;
-                    return Ok(());
+                // Entities that web text leaves behind.
+                let entity = [
+                    ("nbsp;", None),
+                    ("lt;=", Some(Tok::Rel(Relation::Le))),
+                    ("gt;=", Some(Tok::Rel(Relation::Ge))),
+                    ("lt;", Some(Tok::Rel(Relation::Lt))),
+                    ("gt;", Some(Tok::Rel(Relation::Gt))),
+                    ("le;", Some(Tok::Rel(Relation::Le))),
+                    ("ge;", Some(Tok::Rel(Relation::Ge))),
+                    ("ne;", Some(Tok::Rel(Relation::Ne))),
+                    ("minus;", Some(Tok::Minus)),
+                    ("times;", Some(Tok::Times)),
+                    ("amp;", Some(Tok::Amp)),
+                ]
+                .into_iter()
+                .find(|(name, _)| self.rest().starts_with(name));
+                match entity {
+                    Some((name, tok)) => {
+                        self.i += name.len();
+                        match tok {
+                            Some(tok) => tok,
+                            None => {
+                                self.space = true;
+                                return Ok(());
+                            }
+                        }
+                    }
+                    None => Tok::Amp,
                 }
-                Tok::Amp
             }
             '.' => {
                 if self.rest().starts_with("..") {
@@ -835,6 +874,18 @@ impl Lexer<'_> {
             self.push(tok, start);
             return;
         }
+        // US$5
+        if matches!(run, "US" | "USD" | "CAD" | "AUD" | "HK") && {
+            let tail = self.s[end..].trim_start().trim_start_matches('\\');
+            tail.starts_with('$') || (run.len() == 3 && tail.starts_with(|c: char| c.is_ascii_digit()))
+        } {
+            self.i = end;
+            if run.len() == 3 && !self.s[end..].contains('$') {
+                self.push(Tok::Currency("$"), start);
+            }
+            self.space = true;
+            return;
+        }
         if let Some(tok) = self.known_run(run) {
             self.i = end;
             self.push(tok, start);
@@ -847,7 +898,15 @@ impl Lexer<'_> {
                 || (units::canonical(run).is_some()
                     && (digit_before
                         || !self.latex
-                        || self.out.last().is_some_and(|t| matches!(t.tok, Tok::Number(_)))))
+                        || self.out.last().is_some_and(|t| matches!(t.tok, Tok::Number(_)))
+                        || (self.space
+                            && matches!(
+                                run,
+                                "cm" | "mm" | "km" | "kg" | "mg" | "mL" | "ml" | "ft" | "yd" | "mph"
+                            )
+                            && self.out.last().is_some_and(|t| {
+                                matches!(t.tok, Tok::Close(_) | Tok::Const(Constant::Pi) | Tok::Vulgar(_))
+                            }))))
                 || (run.len() >= 4 && !(self.latex && run.len() == 4 && !self.prose))
                 || (self.prose && run.len() >= 2 && !digit_before && !self.touches_operator(start, end))
                 || is_number_word(run));
@@ -1039,7 +1098,7 @@ impl Lexer<'_> {
             if self.b.get(at) == Some(&b'{') {
                 let inner_end = self.s[at..].find('}').map_or(self.s.len(), |n| at + n);
                 let inner = self.s[at + 1..inner_end].trim();
-                let single = inner.len() == 1 && !is_text_command(name);
+                let single = inner.len() == 1 && (!is_text_command(name) || matches!(inner, "e" | "i"));
                 if let Some(f) = function(inner).filter(|_| !is_text_command(name)) {
                     self.i = (inner_end + 1).min(self.b.len());
                     self.push(Tok::Func(f), start);
@@ -1090,8 +1149,10 @@ impl Lexer<'_> {
             "ne" | "neq" => Tok::Rel(Relation::Ne),
             "approx" | "simeq" | "cong" => Tok::Rel(Relation::Approx),
             "equiv" => Tok::Rel(Relation::Congruent),
-            "to" | "rightarrow" | "mapsto" | "implies" | "Rightarrow" | "longrightarrow"
-            | "Longrightarrow" | "iff" => Tok::Rel(Relation::Arrow),
+            "mapsto" | "longmapsto" => Tok::MapsTo,
+            "to" | "rightarrow" | "implies" | "Rightarrow" | "longrightarrow" | "Longrightarrow" | "iff" => {
+                Tok::Rel(Relation::Arrow)
+            }
             "not" => Tok::Not,
             "in" => Tok::In,
             "notin" => Tok::NotIn,
@@ -1126,14 +1187,7 @@ impl Lexer<'_> {
                 let at = skip(self.i);
                 let braced = self.b.get(at) == Some(&b'{');
                 let letter = self.b.get(at + usize::from(braced)).copied().unwrap_or(b' ');
-                let constant = match letter {
-                    b'R' => Constant::Reals,
-                    b'Z' => Constant::Integers,
-                    b'N' => Constant::Naturals,
-                    b'Q' => Constant::Rationals,
-                    b'C' => Constant::Complexes,
-                    _ => return Ok(()),
-                };
+                let Some(constant) = number_set(letter) else { return Ok(()) };
                 self.i = (at + 1 + 2 * usize::from(braced)).min(self.b.len());
                 Tok::Const(constant)
             }
@@ -1195,6 +1249,11 @@ impl Lexer<'_> {
                 self.space = true;
                 return Ok(());
             }
+            "R" | "Z" | "N" | "Q" | "C" | "reals" => {
+                Tok::Const(number_set(name.as_bytes()[0].to_ascii_uppercase()).unwrap_or(Constant::Reals))
+            }
+            "cr" => Tok::NewRow,
+            "colon" => Tok::Colon,
             "varphi" => Tok::Name("phi".into()),
             "varepsilon" => Tok::Name("epsilon".into()),
             "vartheta" => Tok::Name("theta".into()),
@@ -1210,6 +1269,15 @@ impl Lexer<'_> {
                         .b
                         .get(at + 1..at + 3)
                         .is_some_and(|w| matches!(w[0], b'i' | b'j' | b'k') && w[1] == b'}');
+                    // Bold capitals are the number sets of older print.
+                    if let (Some([set, b'}']), "mathbf" | "boldsymbol" | "bm") =
+                        (self.b.get(at + 1..at + 3), name)
+                        && let Some(constant) = number_set(*set).filter(|c| *c != Constant::Complexes)
+                    {
+                        self.i = at + 3;
+                        self.push(Tok::Const(constant), start);
+                        return Ok(());
+                    }
                     if letter {
                         self.bold = true;
                     }
@@ -1272,6 +1340,13 @@ impl Lexer<'_> {
         if first > limits::DIGITS {
             return Err(too_long);
         }
+        // Most numerals are short integers and nothing else.
+        if (1..=15).contains(&first) && self.ends_numeral(start + first) {
+            self.i = start + first;
+            let n = self.s[start..self.i].parse::<u64>().map_err(|_| too_long)?;
+            self.push(Tok::Number(Number::integer(n)), start);
+            return Ok(());
+        }
         let mut whole = self.s[start..start + first].to_string();
         let mut at = start + first;
         // Thousands: a chain of groups of exactly three digits, not inside a list of such numbers.
@@ -1319,6 +1394,7 @@ impl Lexer<'_> {
             Separators::English if self.s[at..].starts_with('.') => (true, 1),
             Separators::European if self.s[at..].starts_with(',') => (true, 1),
             _ if self.s[at..].starts_with("{,}") && self.digits_at(at + 3) != 3 => (true, 3),
+            _ if self.s[at..].starts_with("{.}") => (true, 3),
             _ => (false, 0),
         };
         let mut fraction: Option<String> = None;
@@ -1404,6 +1480,21 @@ impl Lexer<'_> {
         Ok(())
     }
 
+    /// Whether what follows digits can belong to no numeral: the end, or a sign that neither groups nor continues digits.
+    fn ends_numeral(&self, at: usize) -> bool {
+        match self.b.get(at) {
+            None
+            | Some(
+                b'+' | b'-' | b'*' | b'/' | b'=' | b'<' | b'>' | b')' | b']' | b'}' | b'^' | b'&' | b'!',
+            ) => true,
+            // A comma groups only before a digit.
+            Some(b',') if self.separators == Separators::English => {
+                self.digits_at(at + 1) != 3 && self.b.get(at + 1) != Some(&b'\\')
+            }
+            _ => false,
+        }
+    }
+
     fn repeating_block(&self, at: usize) -> Option<(String, usize)> {
         let rest = &self.s[at..];
         let rest_trim = rest.trim_start();
@@ -1413,27 +1504,34 @@ impl Lexer<'_> {
             ("\\bar{", "}"),
             ("\\overline ", ""),
             ("\\bar ", ""),
+            ("\\dot ", ""),
+            ("\\dot", ""),
             ("(", ")"),
             ("\\dot{", "}"),
             ("{\\overline{", "}}"),
         ] {
             let Some(tail) = rest_trim.strip_prefix(open) else { continue };
-            let n = tail.bytes().take_while(u8::is_ascii_digit).count();
+            let dot = open.starts_with("\\dot");
+            let mut n = tail.bytes().take_while(u8::is_ascii_digit).count();
+            if dot && close.is_empty() {
+                n = n.min(1);
+            }
             if n == 0 || n > limits::DIGITS || !tail[n..].starts_with(close) {
                 continue;
             }
             let mut block = tail[..n].to_string();
             let mut end = at + open.len() + n + close.len();
-            if open == "\\dot{" {
+            if dot {
                 // 0.\dot{1}4285\dot{7}
                 let more = &self.s[end..];
                 let m = more.bytes().take_while(u8::is_ascii_digit).count();
-                if let Some(t) = more[m..].strip_prefix("\\dot{") {
+                if let Some(t) = more[m..].strip_prefix(open) {
                     let k = t.bytes().take_while(u8::is_ascii_digit).count();
-                    if k > 0 && t[k..].starts_with('}') {
+                    let k = if close.is_empty() { k.min(1) } else { k };
+                    if k > 0 && t[k..].starts_with(close) {
                         block.push_str(&more[..m]);
                         block.push_str(&t[..k]);
-                        end += m + 5 + k + 1;
+                        end += m + open.len() + k + close.len();
                     }
                 }
             }

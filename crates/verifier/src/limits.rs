@@ -22,5 +22,7 @@ pub const STEPS: u64 = 200_000;
 pub const TERMS: i64 = 1 << 14;
 /// Most pairs compared when collections are matched without an order.
 pub const PAIRS: u64 = 1 << 12;
+/// Most nodes of formulas that are compared many times over (functions by cases, lists and sums with dots).
+pub const REPEATED_NODES: usize = 400;
 /// Most readings of plus-minus signs in one answer.
 pub const SIGNS: usize = 16;

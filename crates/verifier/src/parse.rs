@@ -45,6 +45,53 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
     if tokens.is_empty() {
         return Err(SyntaxError::Empty);
     }
+    if let Some(rewritten) = angled(tokens).or_else(|| listed_condition(tokens)) {
+        return parse_tokens(source, &rewritten);
+    }
+    // f: x \mapsto 2x
+    if let Some(at) = tokens.iter().take(16).position(|t| t.tok == Tok::MapsTo)
+        && let Some(Tok::Name(x)) = at.checked_sub(1).map(|i| &tokens[i].tok)
+    {
+        let function = match &tokens[0].tok {
+            Tok::Name(f) if at > 1 => f.clone(),
+            _ => "f".into(),
+        };
+        let left = Node::Mul(vec![Node::Var(function), Node::Var(x.clone())]);
+        let right = parse_tokens(source, &tokens[at + 1..])?;
+        return Ok(Node::Rel(vec![left, right], vec![Relation::Eq]));
+    }
+    parse_tokens(source, tokens)
+}
+
+/// `<1, 2, 3>`: a vector between relation signs.
+fn angled(tokens: &[Token]) -> Option<Vec<Token>> {
+    let [Token { tok: Tok::Rel(Relation::Lt), .. }, inner @ .., Token { tok: Tok::Rel(Relation::Gt), .. }] =
+        tokens
+    else {
+        return None;
+    };
+    if !inner.iter().any(|t| t.tok == Tok::Comma) || inner.iter().any(|t| matches!(t.tok, Tok::Rel(_))) {
+        return None;
+    }
+    let mut angled = tokens.to_vec();
+    angled[0].tok = Tok::Open(Delim::Angle);
+    angled.last_mut()?.tok = Tok::Close(Delim::Angle);
+    Some(angled)
+}
+
+/// `x = kπ (k ∈ Z)`: the bracket becomes an item of the list.
+fn listed_condition(tokens: &[Token]) -> Option<Vec<Token>> {
+    let [.., Token { tok: Tok::Close(Delim::Paren), .. }] = tokens else { return None };
+    let open = tokens.iter().rposition(|t| t.tok == Tok::Open(Delim::Paren)).filter(|at| *at > 0)?;
+    if !matches!((&tokens.get(open + 1)?.tok, &tokens.get(open + 2)?.tok), (Tok::Name(_), Tok::In)) {
+        return None;
+    }
+    let mut listed = tokens[..tokens.len() - 1].to_vec();
+    listed[open].tok = Tok::Comma;
+    Some(listed)
+}
+
+fn parse_tokens(source: &str, tokens: &[Token]) -> Parsed {
     let mut parser = Parser { source, tokens, pos: 0, depth: 0, bars: 0, builder: false, nested: 0 };
     let node = parser.list()?;
     if parser.pos < tokens.len() {
@@ -84,11 +131,14 @@ impl Parser<'_> {
     #[inline(never)]
     fn list(&mut self) -> Parsed {
         let mut items = Vec::new();
-        let mut or = false;
+        let (mut or, mut and, mut comma) = (false, false, false);
         loop {
-            while matches!(self.peek(), Some(Tok::Comma | Tok::Semicolon | Tok::NewRow | Tok::And | Tok::Or))
+            while let Some(tok @ (Tok::Comma | Tok::Semicolon | Tok::NewRow | Tok::And | Tok::Or)) =
+                self.peek()
             {
-                or |= self.peek() == Some(&Tok::Or);
+                or |= *tok == Tok::Or;
+                and |= *tok == Tok::And;
+                comma |= !matches!(tok, Tok::And | Tok::Or);
                 self.pos += 1;
             }
             let reversed = self.nested == 0 && self.peek() == Some(&Tok::Close(Delim::Bracket)); // ]1, 2[
@@ -114,6 +164,10 @@ impl Parser<'_> {
             1 => Ok(items.remove(0)),
             // 2 hours and 30 minutes
             _ if !or && mixed_quantity(&items) => Ok(Node::Add(items)),
+            // x > 1 and x < 3: both hold.
+            _ if and && !or && !comma && bounds_of_one_name(&items) => {
+                Ok(Node::Set(SetOp::Intersection, items))
+            }
             _ if or => Ok(Node::Or(items)),
             _ => Ok(Node::List(items)),
         }
@@ -197,7 +251,7 @@ impl Parser<'_> {
         if let Some(k) =
             (1..n).find(|&k| words::number(&refs[k..]).is_some() && !matches!(refs[k], "a" | "an"))
         {
-            self.pos += k;
+            self.pos += k - usize::from(matches!(refs[k - 1], "minus" | "negative"));
             return Ok(None);
         }
         match self.peek_at(n) {
@@ -247,12 +301,23 @@ impl Parser<'_> {
         if matches!(first.as_str(), "if" | "when" | "unless" | "not") {
             return Err(self.expected("a value without a condition"));
         }
+        // "n is odd" and "n odd" are noted alike.
+        let mut note = String::new();
         while matches!(self.peek(), Some(Tok::Word(_) | Tok::Mid))
             || (self.pos + 1 == self.tokens.len() && matches!(self.peek(), Some(Tok::Colon | Tok::Bang)))
         {
+            if let Some(word) =
+                self.word_at(0).filter(|w| !matches!(w.as_str(), "is" | "are" | "an" | "a" | "the"))
+                && note.len() < 80
+            {
+                if !note.is_empty() {
+                    note.push(' ');
+                }
+                note.push_str(&word);
+            }
             self.pos += 1;
         }
-        Ok(Node::Noted(Box::new(node), first))
+        Ok(Node::Noted(Box::new(node), if note.is_empty() { first } else { note }))
     }
 
     fn expr(&mut self, min: u8) -> Parsed {
@@ -311,7 +376,7 @@ impl Parser<'_> {
                 }
                 return Ok(Plan::Extended);
             }
-            Tok::Percent if POSTFIX >= min => {
+            Tok::Percent if PRODUCT >= min => {
                 self.pos += 1;
                 *left = Node::Percent(Box::new(take(left)));
                 return Ok(Plan::Extended);
@@ -343,6 +408,16 @@ impl Parser<'_> {
                 let grouped = self.peek_at(1) == Some(&Tok::Open(Delim::Group));
                 let mark = self.peek_at(1 + usize::from(grouped));
                 if matches!(mark, Some(Tok::Degree))
+                    && (!grouped || self.peek_at(3) == Some(&Tok::Close(Delim::Group)))
+                {
+                    self.pos += if grouped { 4 } else { 2 };
+                    *left = self.degrees(take(left))?;
+                    return Ok(Plan::Extended);
+                }
+                // 60^{\text{o}}
+                let letter = matches!(mark, Some(Tok::Word(o) | Tok::Name(o)) if o == "o");
+                if letter
+                    && matches!(left, Node::Num(_))
                     && (!grouped || self.peek_at(3) == Some(&Tok::Close(Delim::Group)))
                 {
                     self.pos += if grouped { 4 } else { 2 };
@@ -449,9 +524,42 @@ impl Parser<'_> {
             {
                 return Ok(Plan::Stop);
             }
+            // 2112 (base 6)
+            Tok::Open(Delim::Paren)
+                if self.word_at(1).as_deref() == Some("base")
+                    || (self.word_at(1).as_deref() == Some("in")
+                        && self.word_at(2).as_deref() == Some("base")) =>
+            {
+                let digits = self.base_digits(take(left));
+                let at = if self.word_at(1).as_deref() == Some("in") { 3 } else { 2 };
+                let (Some(digits), Some(Tok::Number(base)), Some(Tok::Close(Delim::Paren))) =
+                    (digits, self.peek_at(at), self.peek_at(at + 1))
+                else {
+                    return Err(self.expected("a base in the brackets"));
+                };
+                let Some(base) = base.to_i64().filter(|b| (2..=36).contains(b)) else {
+                    return Err(self.expected("a base from 2 to 36"));
+                };
+                self.pos += at + 2;
+                *left = Node::Base(digits, base as u32);
+                return Ok(Plan::Extended);
+            }
             // 7 (since 3 + 4 = 7)
             Tok::Open(Delim::Paren) if matches!(self.peek_at(1), Some(Tok::Word(_))) => {
                 return Ok(Plan::Stop);
+            }
+            // 1 · 2 · 3 ⋯ n
+            Tok::Dots if IMPLIED >= min && matches!(left, Node::Mul(_)) => {
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
+            }
+            // ½ times a matrix
+            Tok::Begin(env) if IMPLIED >= min && env.ends_with("matrix") => {
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
+            }
+            Tok::Open(Delim::Paren | Delim::Bracket)
+                if IMPLIED >= min && matches!(self.peek_at(1), Some(Tok::Begin(_))) =>
+            {
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
             }
             Tok::Name(_)
             | Tok::Const(Constant::Pi | Constant::E | Constant::Infinity)
@@ -624,8 +732,8 @@ impl Parser<'_> {
         let value_follows = self.peek_at(1).is_some_and(starts_value);
         let mut used = 1;
         let node = match word.as_str() {
-            "percent" | "percents" | "pct" => Node::Percent(Box::new(take(left))),
-            "per" if self.word_at(1).as_deref() == Some("cent") => {
+            "percent" | "percents" | "pct" if PRODUCT >= min => Node::Percent(Box::new(take(left))),
+            "per" if PRODUCT >= min && self.word_at(1).as_deref() == Some("cent") => {
                 used = 2;
                 Node::Percent(Box::new(take(left)))
             }
@@ -667,6 +775,11 @@ impl Parser<'_> {
                 };
                 *left = self.base(digits)?;
                 return Ok(Plan::Extended);
+            }
+            // 3 to 4
+            "to" if RATIO >= min && value_follows && self.nested == 0 => {
+                self.pos += 1;
+                return Ok(Plan::Operand(RATIO + 1, Join::Ratio));
             }
             "equals" | "is" if RELATION >= min && value_follows => return Ok(Plan::Chain),
             _ if SIGN >= min => {
@@ -719,6 +832,17 @@ impl Parser<'_> {
                 break;
             }
             self.pos += 1;
+            if name == "°"
+                && let Some(scale) = match self.word_at(0).as_deref() {
+                    Some("celsius" | "centigrade" | "c") => Some("°C"),
+                    Some("fahrenheit" | "f") => Some("°F"),
+                    _ => None,
+                }
+            {
+                self.pos += 1;
+                factors.push((scale, sign));
+                continue;
+            }
             let mut power = power_prefix;
             power_prefix = 1;
             if self.peek() == Some(&Tok::Caret) {
@@ -780,19 +904,38 @@ impl Parser<'_> {
             && matches!(self.tokens.get(self.pos.wrapping_sub(1)).map(|t| &t.tok), Some(Tok::Number(_)));
         if !matches!(
             name.as_str(),
-            "m" | "s" | "g" | "h" | "L" | "l" | "N" | "J" | "W" | "V" | "A" | "K" | "t"
+            "m" | "s" | "g" | "h" | "L" | "l" | "N" | "J" | "W" | "V" | "A" | "K" | "t" | "Omega"
         ) {
             return None;
         }
-        let mut factors = vec![(units::canonical(name)?, 1)];
+        let after_number =
+            matches!(self.tokens.get(self.pos.wrapping_sub(1)).map(|t| &t.tok), Some(Tok::Number(_)));
+        // 2h 30min
+        let duration = after_number
+            && matches!(name.as_str(), "h" | "m" | "s")
+            && matches!(self.peek_at(1), Some(Tok::Number(_)))
+            && matches!(self.peek_at(2), Some(Tok::Name(u) | Tok::Word(u)) if units::canonical(u).is_some());
+        if duration {
+            self.pos += 1;
+            let unit = if name == "m" { "min" } else { units::canonical(name)? };
+            return Some((Unit::new([(unit, 1)]), false));
+        }
+        let spaced = spaced || (after_number && name == "Omega");
+        let mut factors = vec![(if name == "Omega" { "Ω" } else { units::canonical(name)? }, 1)];
         let mut at = 1;
         let power = |p: &Self, at: &mut usize| -> i32 {
-            if p.peek_at(*at) == Some(&Tok::Caret)
-                && let (Some(Tok::Number(n)), None | Some(Tok::Comma | Tok::Slash)) =
-                    (p.peek_at(*at + 1), p.peek_at(*at + 2))
+            if p.peek_at(*at) != Some(&Tok::Caret) {
+                return 1;
+            }
+            // m^2, m^{2}, m²
+            let grouped = p.peek_at(*at + 1) == Some(&Tok::Open(Delim::Group));
+            let end = *at + 2 + 2 * usize::from(grouped);
+            if let Some(Tok::Number(n)) = p.peek_at(*at + 1 + usize::from(grouped))
+                && (!grouped || p.peek_at(end - 1) == Some(&Tok::Close(Delim::Group)))
+                && matches!(p.peek_at(end), None | Some(Tok::Comma | Tok::Slash))
                 && let Some(n @ 1..=3) = n.to_i64()
             {
-                *at += 2;
+                *at = end;
                 return n as i32;
             }
             1
@@ -896,6 +1039,21 @@ impl Parser<'_> {
             Tok::Open(Delim::Ceil) => self.enclosed(Delim::Ceil, Func::Ceil),
             Tok::Open(delim) => self.group(*delim),
             Tok::Close(Delim::Bracket) => self.reversed_brackets(),
+            // ^3/_4
+            Tok::Caret => match (self.peek(), self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
+                (Some(Tok::Number(n)), Some(Tok::Slash), Some(Tok::Under), Some(Tok::Number(d))) => {
+                    let fraction = Node::Div(Box::new((Node::Num(n.clone()), Node::Num(d.clone()))));
+                    self.pos += 4;
+                    Ok(fraction)
+                }
+                _ => self.leaf(token),
+            },
+            Tok::Name(det) if det == "det" && matches!(self.peek(), Some(Tok::Begin(_))) => {
+                self.determinant()
+            }
+            Tok::Name(gamma) if gamma == "Gamma" && self.peek() == Some(&Tok::Open(Delim::Paren)) => {
+                self.gamma()
+            }
             Tok::Under => self.left_subscript(),
             Tok::Begin(env) => self.environment(env),
             Tok::Word(_) => {
@@ -995,6 +1153,20 @@ impl Parser<'_> {
         Ok(Node::Call(Func::Abs, vec![inner]))
     }
 
+    /// \det of a written matrix
+    #[inline(never)]
+    fn determinant(&mut self) -> Parsed {
+        let Node::Matrix(rows) = self.expr(POSTFIX + 1)? else { return Err(self.expected("a matrix")) };
+        determinant(&rows).ok_or_else(|| self.expected("a square matrix of up to three rows"))
+    }
+
+    /// Γ(n) = (n - 1)!
+    #[inline(never)]
+    fn gamma(&mut self) -> Parsed {
+        let x = self.expr(POSTFIX + 1)?;
+        Ok(Node::Call(Func::Factorial, vec![add(x, Node::int(-1))]))
+    }
+
     /// {}_5C_2
     #[inline(never)]
     fn left_subscript(&mut self) -> Parsed {
@@ -1039,6 +1211,14 @@ impl Parser<'_> {
                 }
                 Some(Tok::Minus) if !list.is_empty() && matches!(self.peek_at(n + 1), Some(Tok::Word(_))) => {
                 }
+                // one thousand, two hundred
+                Some(Tok::Comma)
+                    if matches!(
+                        list.last().map(String::as_str),
+                        Some("thousand" | "million" | "billion")
+                    ) && self.word_at(n + 1).is_some_and(|w| {
+                        words::number(&[&w]).is_some_and(|(v, _)| v < BigRational::from_integer(100.into()))
+                    }) => {}
                 _ => break,
             }
             n += 1;
@@ -1111,9 +1291,9 @@ impl Parser<'_> {
         if name == "C"
             && self.peek() == Some(&Tok::Open(Delim::Paren))
             && let (
-                Some(Tok::Number(_)),
+                Some(Tok::Number(_) | Tok::Name(_)),
                 Some(Tok::Comma),
-                Some(Tok::Number(_)),
+                Some(Tok::Number(_) | Tok::Name(_)),
                 Some(Tok::Close(Delim::Paren)),
             ) = (self.peek_at(1), self.peek_at(2), self.peek_at(3), self.peek_at(4))
         {
@@ -1497,6 +1677,19 @@ impl Parser<'_> {
         let body = self.expr(SIGN)?;
         Ok(Node::Big(kind, Box::new(BigParts { var: var.clone(), from: from.clone(), to, body })))
     }
+}
+
+/// Order relations that all bound the same single variable.
+fn bounds_of_one_name(items: &[Node]) -> bool {
+    let name = |n: &Node| match n {
+        Node::Rel(_, ops) if ops.iter().all(|o| o.is_order() || *o == Relation::Ne) => {
+            let names = n.variables();
+            if let [one] = &names[..] { Some(one.clone()) } else { None }
+        }
+        _ => None,
+    };
+    let first = items.first().and_then(name);
+    first.is_some() && items.iter().all(|n| name(n) == first)
 }
 
 /// Quantities of one dimension in different units, as in "2 hours and 30 minutes".

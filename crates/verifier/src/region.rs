@@ -218,6 +218,19 @@ impl Region {
         }
     }
 
+    /// Whether a constant belongs to the set; none if its place cannot be decided.
+    pub fn contains(&self, x: &Scalar) -> Option<bool> {
+        let Region::Sorted { points, inside } = self else { return None };
+        for (k, p) in points.iter().enumerate() {
+            match x.order(p)? {
+                Ordering::Less => return Some(inside[2 * k]),
+                Ordering::Equal => return Some(inside[2 * k + 1]),
+                Ordering::Greater => {}
+            }
+        }
+        inside.last().copied()
+    }
+
     /// The points, if the set is finite.
     pub fn finite(&self) -> Option<Vec<Scalar>> {
         let Region::Sorted { points, inside } = self else { return None };

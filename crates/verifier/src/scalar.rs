@@ -326,8 +326,8 @@ impl Scalar {
         let mut ratio: Option<Complex<2>> = None;
         let mut agreed = 0;
         for k in 0..CANDIDATES {
-            let Some((u, v)) = at_point::<2>(a, b, &variables, k, complex, integral) else { continue };
-            let (Ok(u), Ok(v)) = (u, v) else { continue };
+            let Some(point) = at_point::<2>(a, b, &variables, k, complex, integral) else { continue };
+            let (Ok(u), Ok(v)) = (point.a, point.b) else { continue };
             let zero = |z: &Complex<2>| z.re.contains_zero() && z.im.is_none_or(|x| x.contains_zero());
             match (zero(&u), zero(&v)) {
                 (true, true) => continue,
@@ -338,7 +338,7 @@ impl Scalar {
             match &ratio {
                 None => ratio = Some(q),
                 Some(r) if r.disjoint(&q) => return Outcome::no(Reason::DifferentValue),
-                Some(_) if !q.tight() => continue,
+                Some(_) if !q.tight() || point.drowned => continue,
                 Some(_) => {}
             }
             agreed += 1;
@@ -505,6 +505,14 @@ fn is_integer_name(name: &str) -> bool {
 
 type Value<const N: usize> = Result<Complex<N>, Fail>;
 
+/// Both values at a test point.
+struct AtPoint<const N: usize> {
+    a: Value<N>,
+    b: Value<N>,
+    /// Whether a term vanished in the error beside a larger one, so that agreement says nothing of it.
+    drowned: bool,
+}
+
 fn at_point<const N: usize>(
     a: &Program,
     b: &Program,
@@ -512,7 +520,7 @@ fn at_point<const N: usize>(
     k: u64,
     complex: bool,
     integral: bool,
-) -> Option<(Value<N>, Value<N>)> {
+) -> Option<AtPoint<N>> {
     // With factorials and floors, names of integers take integers only, other names every second time.
     let value = |j: usize, name: &str| {
         let integer = integral && (is_integer_name(name) || k.is_multiple_of(2));
@@ -524,12 +532,13 @@ fn at_point<const N: usize>(
         p.variables.iter().filter_map(|v| values.iter().find(|(n, _)| *n == v).map(|(_, x)| *x)).collect()
     };
     let domain = || if complex { Real::<N>::principal() } else { Real::<N>::reals() };
-    let x = a.run(&mut domain(), &pick(a));
+    let (mut left, mut right) = (domain(), domain());
+    let x = a.run(&mut left, &pick(a));
     if matches!(x, Err(Fail::Kind | Fail::Budget)) {
         return None;
     }
-    let y = b.run(&mut domain(), &pick(b));
-    Some((x, y))
+    let y = b.run(&mut right, &pick(b));
+    Some(AtPoint { a: x, b: y, drowned: left.drowned || right.drowned })
 }
 
 fn programs_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth: u32) -> Outcome {
@@ -561,29 +570,22 @@ fn programs_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth:
     let complex = a.complex || b.complex;
     let integral = a.integral || b.integral;
     let mut agreed = 0;
-    let mut undecided = false;
     for k in 0..CANDIDATES {
-        let Some((x, y)) = at_point::<2>(a, b, &variables, k, complex, integral) else { break };
-        let (x, y) = match (x, y) {
-            (Ok(x), Ok(y)) => (x, y),
-            _ => continue,
-        };
+        let Some(point) = at_point::<2>(a, b, &variables, k, complex, integral) else { break };
+        let (Ok(x), Ok(y)) = (point.a, point.b) else { continue };
         if x.disjoint(&y) {
             return Outcome::no(Reason::DifferentValue);
         }
         if !(x.tight() && y.tight()) {
-            undecided = true;
             continue;
         }
-        if agreed == 0 {
-            // Once at full precision.
-            match at_point::<8>(a, b, &variables, k, complex, integral) {
-                Some((Ok(x), Ok(y))) if x.disjoint(&y) => return Outcome::no(Reason::DifferentValue),
-                Some((Ok(x), Ok(y))) if x.tight() && y.tight() => {}
-                _ => {
-                    undecided = true;
-                    continue;
-                }
+        if agreed == 0 || point.drowned {
+            // Once at full precision, and wherever a term is lost at the lower one.
+            let Some(full) = at_point::<8>(a, b, &variables, k, complex, integral) else { break };
+            match (full.a, full.b) {
+                (Ok(x), Ok(y)) if x.disjoint(&y) => return Outcome::no(Reason::DifferentValue),
+                (Ok(x), Ok(y)) if x.tight() && y.tight() && !full.drowned => {}
+                _ => continue,
             }
         }
         agreed += 1;
@@ -591,7 +593,6 @@ fn programs_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth:
             break;
         }
     }
-    let _ = undecided;
     if agreed >= 3 { Outcome::yes(Reason::EqualNumerically) } else { Outcome::no(Reason::Undecided) }
 }
 

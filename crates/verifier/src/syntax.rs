@@ -248,6 +248,40 @@ impl Node {
         }
     }
 
+    /// The same expression with a free variable replaced.
+    pub fn substitute(&self, name: &str, by: &Node) -> Node {
+        match self {
+            Node::Var(v) if v == name => by.clone(),
+            Node::Big(kind, p) if p.var == name => Node::Big(
+                *kind,
+                Box::new(BigParts {
+                    var: p.var.clone(),
+                    from: p.from.substitute(name, by),
+                    to: p.to.substitute(name, by),
+                    body: p.body.clone(),
+                }),
+            ),
+            _ => self.map_children(&mut |c| c.substitute(name, by)),
+        }
+    }
+
+    /// The number of nodes, counted up to a limit; none beyond it.
+    pub fn size_within(&self, limit: usize) -> Option<usize> {
+        let mut n = 0;
+        let beyond = self.any(&mut |_| {
+            n += 1;
+            n > limit
+        });
+        (!beyond).then_some(n)
+    }
+
+    /// Whether it takes many steps to evaluate for its size.
+    pub fn is_costly(&self) -> bool {
+        self.any(&mut |n| {
+            matches!(n, Node::Big(..) | Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, _))
+        })
+    }
+
     /// Whether some node of the tree satisfies the test.
     pub fn any(&self, test: &mut impl FnMut(&Node) -> bool) -> bool {
         test(self) || self.children().into_iter().any(|c| c.any(test))

@@ -158,6 +158,11 @@ impl Unit {
         matches!(self.factors[..], [(name, 1)] if is_money(name) && name != "¢")
     }
 
+    /// Pounds, of money or of weight: the word does not say which.
+    pub fn is_sterling(&self) -> bool {
+        matches!(self.factors[..], [("£" | "lb", 1)])
+    }
+
     /// Whether this is only the word "units" (or square or cubic units), which says nothing.
     pub fn is_generic(&self) -> bool {
         self.factors.iter().all(|(name, _)| *name == "unit")

@@ -9,8 +9,9 @@ use crate::{
     parse,
     policy::{Percent, Policy},
     region::{Interval, Region},
-    scalar::Scalar,
-    syntax::{Constant, Func, Node, Relation, SetOp},
+    scalar::{Rounding, Scalar},
+    series::dotted,
+    syntax::{Big, Constant, Func, Node, Relation, SetOp},
     words,
 };
 
@@ -47,6 +48,8 @@ pub enum Value {
     /// `name = value`, with the difference of both sides as an equation.
     Assign {
         name: String,
+        /// The variable of a function: `x` in `f(x) = 2x`.
+        argument: Option<String>,
         value: Box<Value>,
         difference: Option<Box<Scalar>>,
     },
@@ -85,6 +88,10 @@ pub struct Answer {
     pub clean: String,
     /// The meaning.
     pub value: Value,
+    /// The name that an inequality bounds or that is said to lie in a set.
+    pub subject: Option<String>,
+    /// The free integer of a family of solutions: `k` in `π/4 + kπ, k ∈ Z`.
+    pub parameter: Option<String>,
 }
 
 impl Answer {
@@ -97,8 +104,66 @@ impl Answer {
         if trimmed.is_empty() {
             return Err(SyntaxError::Empty);
         }
-        let value = read_value(trimmed, policy)?;
-        Ok(Answer { clean: clean(trimmed), value })
+        let (value, node) = read_value(trimmed, policy)?;
+        let (subject, parameter) = node.map_or((None, None), |n| (subject(&n), parameter(&n)));
+        Ok(Answer { clean: clean(trimmed), value, subject, parameter })
+    }
+}
+
+impl Value {
+    /// The value with a free variable replaced, in scalars and the collections that hold them.
+    pub fn substitute(&self, name: &str, by: &Node) -> Value {
+        let all = |v: &[Value]| v.iter().map(|x| x.substitute(name, by)).collect();
+        match self {
+            Value::Scalar(s) => {
+                let mut new = Scalar::new(s.node.substitute(name, by));
+                new.unit.clone_from(&s.unit);
+                Value::Scalar(Box::new(new))
+            }
+            Value::List(v) => Value::List(all(v)),
+            Value::Set(v) => Value::Set(all(v)),
+            Value::Tuple { open, close, items } => {
+                Value::Tuple { open: *open, close: *close, items: all(items) }
+            }
+            Value::System(v) => {
+                Value::System(v.iter().map(|(n, x)| (n.clone(), x.substitute(name, by))).collect())
+            }
+            Value::Assign { name: n, argument, value, .. } => Value::Assign {
+                name: n.clone(),
+                argument: argument.clone(),
+                value: Box::new(value.substitute(name, by)),
+                difference: None,
+            },
+            other => other.clone(),
+        }
+    }
+
+    fn scalars(&self) -> Vec<&Scalar> {
+        match self {
+            Value::Scalar(s) => vec![s],
+            Value::List(v) | Value::Set(v) | Value::Tuple { items: v, .. } => {
+                v.iter().flat_map(Value::scalars).collect()
+            }
+            Value::System(v) => v.iter().flat_map(|(_, x)| x.scalars()).collect(),
+            Value::Assign { value, .. } => value.scalars(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a free variable occurs in it.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.scalars().iter().any(|s| s.variables().iter().any(|v| v == name))
+    }
+
+    /// Its only variable, if that has a name that integers usually have.
+    pub fn integer_name(&self) -> Option<String> {
+        let mut names: Vec<&String> = self.scalars().into_iter().flat_map(|s| s.variables()).collect();
+        names.sort();
+        names.dedup();
+        match &names[..] {
+            [one] if matches!(one.as_str(), "k" | "l" | "m" | "n" | "N" | "K" | "t") => Some((*one).clone()),
+            _ => None,
+        }
     }
 }
 
@@ -132,9 +197,12 @@ pub fn trim(text: &str) -> &str {
     let mut t = text.trim();
     loop {
         let before = t;
+        // Seconds of arc keep their sign.
+        let seconds = t.ends_with('"') && (t.contains('°') || t.contains("\\circ"));
         t = t.trim_matches(|c: char| {
             c.is_whitespace()
-                || matches!(c, '*' | '`' | '"' | '“' | '”' | '。' | '，' | '\u{feff}' | '\u{200b}')
+                || (c == '"' && !seconds)
+                || matches!(c, '*' | '`' | '“' | '”' | '。' | '，' | '\u{feff}' | '\u{200b}')
         });
         t = t.trim_end_matches([',', ';', ':', '?']);
         if !t.ends_with("..") && !t.ends_with("\\.") {
@@ -155,15 +223,53 @@ pub fn trim(text: &str) -> &str {
     }
 }
 
-fn read_value(text: &str, policy: &Policy) -> Result<Value, SyntaxError> {
+/// The name that a relation bounds, if it is one name.
+fn subject(node: &Node) -> Option<String> {
+    match node {
+        Node::Rel(terms, ops) if ops[..] == [Relation::In] || ops[..] == [Relation::NotIn] => match &terms[0]
+        {
+            Node::Var(name) => Some(name.clone()),
+            _ => None,
+        },
+        Node::Rel(terms, ops) if ops.iter().all(|o| o.is_order() || *o == Relation::Ne) => {
+            let mut names: Vec<String> = terms.iter().flat_map(Node::variables).collect();
+            names.sort();
+            names.dedup();
+            if let [name] = &names[..] { Some(name.clone()).filter(|n| n != "?") } else { None }
+        }
+        Node::List(v) | Node::Or(v) | Node::Set(_, v) => {
+            let first = subject(v.first()?)?;
+            v.iter().all(|n| subject(n).as_ref() == Some(&first)).then_some(first)
+        }
+        Node::Noted(x, _) => subject(x),
+        _ => None,
+    }
+}
+
+/// The name that an item of a list says is an integer.
+fn parameter(node: &Node) -> Option<String> {
+    let Node::List(items) = node else { return None };
+    items.iter().skip(1).find_map(|n| match n {
+        Node::Rel(terms, ops) if ops[..] == [Relation::In] => match (&terms[0], &terms[1]) {
+            (Node::Var(name), Node::Const(Constant::Integers | Constant::Naturals)) => Some(name.clone()),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), SyntaxError> {
     let plain = plain(text);
+    if text == "\\mathbf{R}" {
+        return Ok((Value::Region(Region::all()), None));
+    }
     if policy.choices
-        && let Some(choice) = choice(&plain, policy)
+        && let Some(choice) = choice(&plain, policy).or_else(|| choices(&plain))
     {
-        return Ok(choice);
+        return Ok((choice, None));
     }
     if let Some(value) = special(&plain) {
-        return Ok(value);
+        return Ok((value, None));
     }
     if let Some(time) = time(&plain) {
         let ratio =
@@ -172,14 +278,15 @@ fn read_value(text: &str, policy: &Policy) -> Result<Value, SyntaxError> {
             Some(Node::Ratio(v)) => Some(v.into_iter().map(Scalar::new).collect()),
             _ => None,
         };
-        return Ok(Value::Time(time, ratio));
+        return Ok((Value::Time(time, ratio), None));
     }
     if let Some(node) = hex_numeral(&plain) {
-        return Ok(Value::Scalar(Box::new(Scalar::new(node))));
+        return Ok((Value::Scalar(Box::new(Scalar::new(node))), None));
     }
+    let words = || wordy(&plain, policy).map(|v| (v, None));
     let tokens = match lex::lex(text, policy.separators) {
         Ok(tokens) => tokens,
-        Err(e) => return wordy(&plain, policy).ok_or(e),
+        Err(e) => return words().ok_or(e),
     };
     if tokens.is_empty() {
         return Err(SyntaxError::Empty);
@@ -201,11 +308,14 @@ fn read_value(text: &str, policy: &Policy) -> Result<Value, SyntaxError> {
                         | Node::Percent(_)
                 )
             {
-                return wordy(&plain, policy).ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
+                return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
             }
-            convert(&node, policy, 0)
+            let value = convert(&node, policy, 0)?;
+            let kept =
+                matches!(node, Node::Rel(..) | Node::List(_) | Node::Or(_) | Node::Set(..) | Node::Noted(..));
+            Ok((value, kept.then_some(node)))
         }
-        Err(e) => wordy(&plain, policy).ok_or(e),
+        Err(e) => words().ok_or(e),
     }
 }
 
@@ -269,21 +379,35 @@ fn wordy(plain: &str, policy: &Policy) -> Option<Value> {
     {
         return None;
     }
-    let words = normal_words(plain);
-    (!words.is_empty()).then_some(Value::Text(words))
+    // "Jack and Jill" is "Jill and Jack".
+    let mut parts: Vec<String> = plain
+        .split(',')
+        .flat_map(|p| p.split(" and "))
+        .map(normal_words)
+        .map(|w| w.strip_prefix("and ").map(str::to_string).unwrap_or(w))
+        .filter(|w| !w.is_empty())
+        .collect();
+    parts.sort();
+    (!parts.is_empty()).then(|| Value::Text(parts.join(" and ")))
 }
 
 /// Lower-case words without articles and punctuation.
 pub fn normal_words(text: &str) -> String {
     let mut out = String::new();
-    for word in text
+    let mut words = text
         .split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '%' | '+' | '/')))
         .filter(|w| !w.is_empty())
-    {
-        let word = word.to_lowercase();
-        if matches!(word.as_str(), "the" | "a" | "an") && text.len() > 3 {
+        .peekable();
+    while let Some(word) = words.next() {
+        // A capital A before anything but a word is a name.
+        let article = match word {
+            "A" => words.peek().is_some_and(|w| w.len() > 1 && w.starts_with(char::is_lowercase)),
+            w => matches!(w.to_lowercase().as_str(), "the" | "a" | "an"),
+        };
+        if article && text.len() > 3 {
             continue;
         }
+        let word = word.to_lowercase();
         if !out.is_empty() {
             out.push(' ');
         }
@@ -327,7 +451,7 @@ fn choice(plain: &str, policy: &Policy) -> Option<Value> {
         if content.starts_with(['+', '-', '*', '/', '=', '^', '<', '>']) {
             return None;
         }
-        return Some(Value::Choice(upper, read_value(content, policy).ok().map(Box::new)));
+        return Some(Value::Choice(upper, read_value(content, policy).ok().map(|(v, _)| Box::new(v))));
     }
     if rest.is_empty() || rest == "." || rest == ")" || rest == ":" {
         return Some(Value::Choice(upper, None));
@@ -340,14 +464,44 @@ fn choice(plain: &str, policy: &Policy) -> Option<Value> {
         && after.starts_with(' ')
         && !after.trim_start().starts_with(['+', '*', '/', '=', '^', '<', '>'])
     {
-        return Some(Value::Choice(upper, read_value(after.trim(), policy).ok().map(Box::new)));
+        return Some(Value::Choice(upper, read_value(after.trim(), policy).ok().map(|(v, _)| Box::new(v))));
     }
     None
+}
+
+/// `A, C`, `(A) and (C)`: several letters.
+fn choices(plain: &str) -> Option<Value> {
+    if plain.len() > 40 || !plain.contains([',', '&', 'd', '、', ';']) {
+        return None;
+    }
+    let mut letters = Vec::new();
+    for part in plain.split([',', ' ', '&', '、', ';']).filter(|p| !p.is_empty() && *p != "and") {
+        let letter = part.strip_prefix('(').and_then(|p| p.strip_suffix(')')).unwrap_or(part);
+        let letter = letter.trim_end_matches(['.', ')']);
+        let [c @ b'A'..=b'H'] = letter.as_bytes() else { return None };
+        let choice = *c as char;
+        if letters.contains(&choice) {
+            return None;
+        }
+        letters.push(choice);
+    }
+    (letters.len() > 1).then(|| Value::List(letters.into_iter().map(|c| Value::Choice(c, None)).collect()))
 }
 
 /// Answers in words with a mathematical meaning.
 fn special(plain: &str) -> Option<Value> {
     if plain.len() > 80 || !plain.chars().any(char::is_alphabetic) {
+        return None;
+    }
+    if let Some(rest) = plain.strip_prefix(['-', '−', '–', '+']) {
+        return match special(rest) {
+            Some(Value::Infinity(s)) if rest.starts_with(char::is_alphabetic) => {
+                Some(Value::Infinity(if plain.starts_with('+') { s } else { -s }))
+            }
+            _ => None,
+        };
+    }
+    if plain.contains(['+', '*', '/', '=', '<', '>', '^', '|', '(', '[', '≠', '≤', '≥', '\\', '_']) {
         return None;
     }
     let words = normal_words(plain);
@@ -382,7 +536,7 @@ fn special(plain: &str) -> Option<Value> {
 
 /// `12:00`, `3 pm`, `3:45:10 p.m.`, `15:45`.
 fn time(plain: &str) -> Option<Time> {
-    if plain.len() > 20 {
+    if plain.len() > 28 {
         return None;
     }
     let lower = plain.to_ascii_lowercase();
@@ -391,10 +545,22 @@ fn time(plain: &str) -> Option<Time> {
         let noon = t.contains("noon");
         return Some(Time { seconds: if noon { 43_200 } else { 0 }, marked: true, bare_hour: None });
     }
-    let (body, half) = ["am", "a.m.", "a.m", "pm", "p.m.", "p.m"]
-        .iter()
-        .find_map(|m| t.strip_suffix(m).map(|b| (b.trim_end(), Some(m.starts_with('p')))))
-        .unwrap_or((t, None));
+    let (body, half) = [
+        ("am", false),
+        ("a.m.", false),
+        ("a.m", false),
+        ("in the morning", false),
+        ("pm", true),
+        ("p.m.", true),
+        ("p.m", true),
+        ("in the afternoon", true),
+        ("in the evening", true),
+        ("noon", true),
+    ]
+    .iter()
+    .find_map(|(m, pm)| t.strip_suffix(m).map(|b| (b.trim_end(), Some(*pm))))
+    .unwrap_or((t, None));
+    let body = body.strip_suffix("o'clock").unwrap_or(body).trim_end();
     let parts: Vec<&str> = body.split(':').collect();
     let digits = |s: &str, n: std::ops::RangeInclusive<usize>| {
         n.contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit())
@@ -577,7 +743,7 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
         Node::Cases(rows) => {
             let rows = rows
                 .iter()
-                .map(|r| Ok((convert(&r[0], policy, depth + 1)?, convert(&r[1], policy, depth + 1)?)));
+                .map(|r| Ok((convert(&r[0], policy, depth + 1)?, condition(&r[1], policy, depth + 1)?)));
             Ok(Value::Cases(rows.collect::<Result<_, SyntaxError>>()?))
         }
         Node::Ratio(v) => {
@@ -590,6 +756,9 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
         Node::Set(op, v) => {
             let mut parts = each(v)?.into_iter();
             let Some(first) = parts.next() else { return err("sets") };
+            if let Some(text) = named_sets(*op, v) {
+                return Ok(Value::Text(text));
+            }
             let Some(mut acc) = to_region(&first) else { return finite_sets(*op, first, parts.collect()) };
             for p in parts {
                 let Some(r) = to_region(&p) else { return err("a set of numbers") };
@@ -601,19 +770,53 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
         Node::Builder(p) => builder(p, policy, depth),
         Node::Rel(terms, ops) => relation(terms, ops, policy, depth),
         Node::Dots => err("a value"),
-        Node::Add(v) if v.iter().any(is_dots) => match dotted_sum(v) {
-            Some(node) => Ok(scalar(&node, policy)),
-            None => Ok(Value::Sequence(
-                v.iter()
-                    .map(|n| if is_dots(n) { Ok(None) } else { convert(n, policy, depth + 1).map(Some) })
-                    .collect::<Result<_, _>>()?,
-            )),
+        Node::Add(v) | Node::Mul(v) if v.iter().any(is_dots) => {
+            let kind = if matches!(node, Node::Add(_)) { Big::Sum } else { Big::Product };
+            match dotted(v, kind) {
+                Some(node) => Ok(scalar(&node, policy)),
+                None => sequence(v, policy, depth),
+            }
+        }
+        // R - {2}
+        Node::Add(v) if matches!(v[0], Node::Const(Constant::Reals)) => {
+            let mut parts = vec![v[0].clone()];
+            for n in &v[1..] {
+                let Node::Neg(x) = n else { return err("a difference of sets") };
+                parts.push((**x).clone());
+            }
+            convert(&Node::Set(SetOp::Difference, parts), policy, depth + 1)
+        }
+        Node::Mul(v) if v.iter().any(|n| matches!(n, Node::Matrix(_))) => match scaled_matrix(v) {
+            Some(matrix) => convert(&matrix, policy, depth + 1),
+            None => err("a number times a matrix"),
         },
-        Node::Mul(v) if v.iter().any(is_dots) => Ok(Value::Sequence(
-            v.iter()
-                .map(|n| if is_dots(n) { Ok(None) } else { convert(n, policy, depth + 1).map(Some) })
-                .collect::<Result<_, _>>()?,
-        )),
+        Node::Div(p) if matches!(p.0, Node::Matrix(_)) => {
+            let inverse = Node::Div(Box::new((Node::int(1), p.1.clone())));
+            match scaled_matrix(&[inverse, p.0.clone()]) {
+                Some(matrix) => convert(&matrix, policy, depth + 1),
+                None => err("a matrix over a number"),
+            }
+        }
+        Node::Neg(x) if matches!(&**x, Node::Mul(v) if v.iter().any(|n| matches!(n, Node::Matrix(_)))) => {
+            let Node::Mul(v) = &**x else { return err("a product") };
+            let mut parts = vec![Node::int(-1)];
+            parts.extend(v.iter().cloned());
+            convert(&Node::Mul(parts), policy, depth + 1)
+        }
+        Node::Neg(x) if matches!(**x, Node::Matrix(_)) => {
+            match scaled_matrix(&[Node::int(-1), (**x).clone()]) {
+                Some(matrix) => convert(&matrix, policy, depth + 1),
+                None => err("a matrix"),
+            }
+        }
+        // P(3, 4): a named point.
+        Node::Mul(v)
+            if matches!(&v[..], [Node::Var(name), Node::Group { open: Delim::Paren, close: Delim::Paren, items }]
+                if items.len() >= 2 && name.starts_with(|c: char| c.is_ascii_uppercase())
+                    && name.trim_end_matches('\'').split('_').next().is_some_and(|n| n.len() == 1)) =>
+        {
+            convert(&v[1], policy, depth + 1)
+        }
         _ => {
             if let Some(parts) = expand_signs(node) {
                 return Ok(Value::List(each(&parts)?));
@@ -625,7 +828,25 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
     }
 }
 
-fn is_dots(node: &Node) -> bool {
+/// The product of numbers with exactly one matrix.
+fn scaled_matrix(factors: &[Node]) -> Option<Node> {
+    let at = factors.iter().position(|n| matches!(n, Node::Matrix(_)))?;
+    let Node::Matrix(rows) = &factors[at] else { return None };
+    let mut scale = factors.to_vec();
+    scale.remove(at);
+    if !scale.iter().all(is_plain_scalar) {
+        return None;
+    }
+    let entry = |x: &Node| {
+        let mut parts = scale.clone();
+        parts.push(x.clone());
+        Node::Mul(parts)
+    };
+    Some(Node::Matrix(rows.iter().map(|r| r.iter().map(entry).collect()).collect()))
+}
+
+/// Whether a node is the dots of a list or sum.
+pub fn is_dots(node: &Node) -> bool {
     matches!(node, Node::Dots) || matches!(node, Node::Neg(x) if matches!(**x, Node::Dots))
 }
 
@@ -643,6 +864,26 @@ fn is_plain_scalar(node: &Node) -> bool {
             | Node::Builder(_)
             | Node::PlusMinus(..)
     )
+}
+
+/// Unions and intersections of named sets, in one order.
+fn named_sets(op: SetOp, v: &[Node]) -> Option<String> {
+    let mut names = v
+        .iter()
+        .map(|n| match n {
+            Node::Var(name) => Some(name.clone()),
+            Node::Set(op, v) => named_sets(*op, v).map(|s| format!("({s})")),
+            _ => None,
+        })
+        .collect::<Option<Vec<String>>>()?;
+    let sign = match op {
+        SetOp::Union => " ∪ ",
+        SetOp::Intersection => " ∩ ",
+        SetOp::Difference => return Some(names.join(" ∖ ")),
+    };
+    names.sort();
+    names.dedup();
+    Some(names.join(sign))
 }
 
 fn finite_sets(op: SetOp, first: Value, rest: Vec<Value>) -> Result<Value, SyntaxError> {
@@ -674,11 +915,13 @@ pub fn interval(open: Delim, close: Delim, items: &[Value]) -> Option<Region> {
         Value::Scalar(s) => Some(((**s).clone(), high_closed)),
         _ => return None,
     };
-    // An interval whose ends stand in the wrong order is none.
-    if let (Some((x, _)), Some((y, _))) = (&low, &high)
-        && x.order(y) == Some(std::cmp::Ordering::Greater)
-    {
-        return None;
+    // Ends in the wrong order, or one point that does not belong: a pair, no interval.
+    if let (Some((x, low_closed)), Some((y, high_closed))) = (&low, &high) {
+        match x.order(y) {
+            Some(std::cmp::Ordering::Greater) => return None,
+            Some(std::cmp::Ordering::Equal) if !(*low_closed && *high_closed) => return None,
+            _ => {}
+        }
     }
     Some(Region::interval(Interval { low, high }))
 }
@@ -717,6 +960,25 @@ fn sequence(items: &[Node], policy: &Policy, depth: u32) -> Result<Value, Syntax
     Ok(Value::Sequence(items.collect::<Result<_, _>>()?))
 }
 
+/// The condition of a case: a set of numbers, or words such as "n even".
+fn condition(node: &Node, policy: &Policy, depth: u32) -> Result<Value, SyntaxError> {
+    let word = |n: &Node| match n {
+        Node::Var(w) if w.len() > 1 && w != "otherwise" => Some(w.clone()),
+        _ => None,
+    };
+    match node {
+        Node::Noted(x, w) => match &**x {
+            Node::Var(name) => Ok(Value::Text(format!("{name} {w}"))),
+            other => convert(other, policy, depth),
+        },
+        Node::Rel(terms, ops) if ops[..] == [Relation::Eq] => match (&terms[0], word(&terms[1])) {
+            (Node::Var(name), Some(w)) => Ok(Value::Text(format!("{name} {w}"))),
+            _ => convert(node, policy, depth),
+        },
+        _ => convert(node, policy, depth),
+    }
+}
+
 fn is_integer_condition(node: &Node) -> bool {
     matches!(node, Node::Rel(terms, ops)
         if ops.first() == Some(&Relation::In)
@@ -742,6 +1004,17 @@ fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Result<Value, 
     }
     if values.len() == 1 {
         return Ok(values.remove(0));
+    }
+    // "3/8 or 37.5%" is one value twice.
+    if or && values.len() <= 4 {
+        let exact = Rounding { significant: u32::MAX, relative: 0.0 };
+        let same = |a: &Value, b: &Value| match (a, b) {
+            (Value::Scalar(x), Value::Scalar(y)) => x.unit == y.unit && x.compare(y, exact).equal,
+            _ => false,
+        };
+        if values[1..].iter().all(|v| same(&values[0], v)) {
+            return Ok(values.remove(0));
+        }
     }
     // Inequalities joined by commas, "and", "or".
     let inequality =
@@ -905,6 +1178,15 @@ fn label(node: &Node) -> Option<String> {
     }
 }
 
+/// The variable of a function's label: `x` in `f(x)`.
+fn argument(label: &Node) -> Option<String> {
+    let Node::Mul(parts) = label else { return None };
+    match &parts[..] {
+        [_, Node::Var(x)] => Some(x.clone()),
+        _ => None,
+    }
+}
+
 fn constant_part(node: &Node) -> bool {
     node.variables().is_empty()
 }
@@ -944,6 +1226,14 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
             modulus: Box::new(Scalar::new(v[1].clone())),
         });
     }
+    // f ≡ 0: equal everywhere.
+    if ops.contains(&Relation::Congruent)
+        && !terms.iter().any(|t| t.any(&mut |n| matches!(n, Node::Call(Func::Mod, _))))
+    {
+        let equal: Vec<Relation> =
+            ops.iter().map(|o| if *o == Relation::Congruent { Relation::Eq } else { *o }).collect();
+        return relation(terms, &equal, policy, depth);
+    }
     if ops.iter().all(|o| *o == Relation::Eq) {
         let (first, last) = (&terms[0], &terms[terms.len() - 1]);
         let difference = || {
@@ -954,13 +1244,19 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
         if let Some(name) = label(first) {
             let value = convert(last, policy, depth + 1)?;
             // x = y = 3 names twice; the value is the last.
-            return Ok(Value::Assign { name, value: Box::new(value), difference: difference() });
+            return Ok(Value::Assign {
+                name,
+                argument: argument(first),
+                value: Box::new(value),
+                difference: difference(),
+            });
         }
         // 5 = x
         if let (Node::Var(name), true) = (last, constant_part(first)) {
             let value = convert(first, policy, depth + 1)?;
             return Ok(Value::Assign {
                 name: name.clone(),
+                argument: None,
                 value: Box::new(value),
                 difference: difference(),
             });
@@ -970,6 +1266,20 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
             return convert(last, policy, depth + 1);
         }
         // (x, y) = (1, 2)
+        if let (
+            Node::Group { open: Delim::Paren, items, .. },
+            Node::Group { open: Delim::Paren, items: values, .. },
+        ) = (first, last)
+            && items.len() == values.len()
+            && !values.iter().any(|v| is_dots(v) || v.any(&mut |n| matches!(n, Node::PlusMinus(..))))
+        {
+            let names = items.iter().map(|i| if let Node::Var(n) = i { Some(n.clone()) } else { None });
+            if let Some(names) = names.collect::<Option<Vec<String>>>() {
+                let values =
+                    values.iter().map(|v| convert(v, policy, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+                return Ok(Value::System(names.into_iter().zip(values).collect()));
+            }
+        }
         if let (Node::Group { items, .. }, Node::Group { .. }) = (first, last)
             && items.iter().all(|i| matches!(i, Node::Var(_)))
         {
@@ -985,13 +1295,9 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
                 parts.iter().map(|p| convert(p, policy, depth + 1)).collect::<Result<Vec<_>, _>>()?;
             return Ok(Value::List(values));
         }
-        if terms.len() > 2 && difference().is_some() {
-            // 2x = x + 3 = 6 as a chain of steps: only the ends count
-            if let Some(d) = difference() {
-                return Ok(Value::Equation(d));
-            }
-        }
         return match difference() {
+            // A step of a calculation, true for every value: what stands last is the answer.
+            Some(d) if d.is_zero() => convert(last, policy, depth + 1),
             Some(d) => Ok(Value::Equation(d)),
             None => err("an equation between expressions"),
         };
@@ -1186,91 +1492,82 @@ fn builder(p: &(Node, Node), policy: &Policy, depth: u32) -> Result<Value, Synta
             other => other,
         });
     }
+    if let Some(items) = enumerated(head, condition, policy, depth) {
+        return Ok(Value::Set(items));
+    }
     let value = convert(head, policy, depth + 1)?;
     let condition = convert(condition, policy, depth + 1).unwrap_or(Value::Undefined);
     Ok(Value::Builder(Box::new(value), Box::new(condition)))
 }
 
-/// `1 + 2 + ... + n` as a sum: the last term with a variable (or an arithmetic or geometric rule) gives the others.
-fn dotted_sum(v: &[Node]) -> Option<Node> {
-    let at = v.iter().position(is_dots)?;
-    let (prefix, suffix) = (&v[..at], &v[at + 1..]);
-    let last = suffix.last()?;
-    if prefix.len() < 2 || suffix.iter().any(is_dots) {
-        return None;
-    }
-    let names = last.variables();
-    let same = |a: &Node, b: &Node| {
-        Scalar::new(a.clone())
-            .compare(
-                &Scalar::new(b.clone()),
-                crate::scalar::Rounding { significant: u32::MAX, relative: 0.0 },
-            )
-            .equal
+/// `{x ∈ Z | 1 ≤ x ≤ 3}` and `{2k | k = 1, 2, 3}` as the list of their items, if there are few.
+fn enumerated(head: &Node, condition: &Node, policy: &Policy, depth: u32) -> Option<Vec<Value>> {
+    // The conditions that say in which set the name lies, and the others.
+    let conditions: Vec<&Node> = match condition {
+        Node::List(v) => v.iter().collect(),
+        one => vec![one],
     };
-    let substitute = |x: &Node, name: &str, by: &Node| -> Node {
-        fn go(x: &Node, name: &str, by: &Node) -> Node {
-            if matches!(x, Node::Var(v) if v == name) {
-                by.clone()
-            } else {
-                x.map_children(&mut |c| go(c, name, by))
-            }
-        }
-        go(x, name, by)
+    let integers = |n: &Node| match n {
+        Node::Rel(t, o) if o[..] == [Relation::In] => match (&t[0], &t[1]) {
+            (Node::Var(name), Node::Const(Constant::Integers)) => Some((name.clone(), false)),
+            (Node::Var(name), Node::Const(Constant::Naturals)) => Some((name.clone(), true)),
+            _ => None,
+        },
+        _ => None,
     };
-    for name in names.iter().take(3) {
-        for offset in [1i64, 0, 2, 3] {
-            let fits = prefix
-                .iter()
-                .enumerate()
-                .all(|(i, term)| same(term, &substitute(last, name, &Node::int(offset + i as i64))));
-            if fits {
-                let body = substitute(last, name, &Node::Var("dotted k".into()));
-                return Some(Node::Big(
-                    crate::syntax::Big::Sum,
-                    Box::new(crate::syntax::BigParts {
-                        var: "dotted k".into(),
-                        from: Node::int(offset),
-                        to: Node::Var(name.clone()),
-                        body,
-                    }),
-                ));
+    let (name, natural, item) = match integers(head) {
+        Some((name, natural)) => (name.clone(), natural, Node::Var(name)),
+        None => match conditions.iter().find_map(|c| integers(c)) {
+            Some((name, natural)) => (name, natural, head.clone()),
+            None => {
+                // k = 1, 2, 3
+                let names = head.variables();
+                let [name] = &names[..] else { return None };
+                let Value::List(values) = convert(condition, policy, depth + 1).ok()? else { return None };
+                let bound = conditions.first().is_some_and(
+                    |c| matches!(c, Node::Rel(t, o) if o[..] == [Relation::Eq] && t[0] == Node::Var(name.clone())),
+                );
+                return (bound && values.len() <= 1000).then_some(()).and_then(|()| {
+                    values
+                        .iter()
+                        .map(|v| match v {
+                            Value::Scalar(s) => Some(scalar(&head.substitute(name, &s.node), policy)),
+                            _ => None,
+                        })
+                        .collect()
+                });
             }
-        }
-    }
-    if !names.is_empty() {
+        },
+    };
+    let rest: Vec<Node> = conditions.into_iter().filter(|c| integers(c).is_none()).cloned().collect();
+    let node = match rest.len() {
+        0 => return None,
+        1 => rest[0].clone(),
+        _ => Node::List(rest),
+    };
+    if subject(&node).as_ref() != Some(&name) {
         return None;
     }
-    // Numbers: an arithmetic or geometric rule shown by at least two steps or by the last term.
-    let value = |n: &Node| Scalar::new(n.clone()).exact;
-    let terms: Vec<_> = prefix.iter().map(value).collect::<Option<_>>()?;
-    let end = value(last)?;
-    let step = &terms[1] - &terms[0];
-    let arithmetic = terms.windows(2).all(|w| &w[1] - &w[0] == step) && !step.is_zero();
-    if arithmetic && (terms.len() >= 3 || suffix.len() <= 2) {
-        let count = (&end - &terms[0]) / &step + num_rational::BigRational::one();
-        let two = num_rational::BigRational::from_integer(2.into());
-        if count.is_integer() && count > two {
-            return Some(Node::Num(Number::rational(count * (&terms[0] + &end) / two)));
-        }
+    let mut region = to_region(&convert(&node, policy, depth + 1).ok()?)?;
+    if natural {
+        region = region.combine(SetOp::Intersection, &Region::relation(Relation::Gt, Scalar::int(0))?)?;
+    }
+    let Region::Sorted { points, inside } = &region else { return None };
+    if inside[0] || *inside.last()? {
         return None;
     }
-    if terms.len() >= 3 && !terms[0].is_zero() {
-        let ratio = &terms[1] / &terms[0];
-        let geometric = terms.windows(2).all(|w| w[1] == &w[0] * &ratio);
-        let mut k = terms.len();
-        let mut x = terms[terms.len() - 1].clone();
-        let mut sum: num_rational::BigRational = terms.iter().sum();
-        while geometric && k < 500 {
-            x *= &ratio;
-            sum += &x;
-            k += 1;
-            if x == end {
-                return Some(Node::Num(Number::rational(sum)));
-            }
+    let at = |s: &Scalar| s.enclosure::<2>().and_then(|b| b.mid.floor());
+    let (low, high) = (at(points.first()?)?, at(points.last()?)?.checked_add(1)?);
+    if high.checked_sub(low)? > 1000 || item.size_within(32).is_none() {
+        return None;
+    }
+    let mut items = Vec::new();
+    for k in low..=high {
+        if region.contains(&Scalar::int(k))? {
+            items.push(scalar(&item.substitute(&name, &Node::int(k)), policy));
         }
     }
-    None
+    Some(items)
 }
 
 /// Whether a text is a number in words.

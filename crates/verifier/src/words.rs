@@ -13,7 +13,7 @@ const SHORT: &[&str] = &[
     "tom", "jim", "sam", "ann", "amy", "joe", "dan", "ben", "mon", "tue", "wed", "thu", "fri", "sat", "sun",
     "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "dne", "row", "top", "max",
     "min", "blue", "tie", "up", "only", "each", "both", "none", "left", "more", "less", "than", "that",
-    "with", "from",
+    "with", "from", "sq",
 ];
 
 /// Whether a run of letters is a short English word (any case).
@@ -80,6 +80,13 @@ pub fn number(words: &[&str]) -> Option<(BigRational, usize)> {
     let word = |i: usize| words.get(i).copied().unwrap_or("");
     if matches!(word(0), "half") {
         return Some((q(1, 2), 1));
+    }
+    // A scale alone counts once.
+    match word(0) {
+        "hundred" => return Some((q(100, 1), 1)),
+        "thousand" => return Some((q(1000, 1), 1)),
+        "million" => return Some((q(1_000_000, 1), 1)),
+        _ => {}
     }
     if matches!(word(0), "a" | "an") {
         return match part(word(1)) {

@@ -61,6 +61,20 @@ fn attacks() -> Vec<(&'static str, String, String)> {
         ("relations", "x<", 50_000),
         ("backslashes", "\\", 100_000),
         ("left", "\\left(", 16_000),
+        ("maps", "x\\mapsto ", 10_000),
+        ("conditions", "(k\\in ", 14_000),
+        ("remarks", "5 (aa bb) ", 10_000),
+        ("quantifiers", "$x$ for all ", 8_000),
+        ("roots in prose", "√2 + ", 15_000),
+        ("entities", "&lt;", 25_000),
+        ("turns", "answer: 5\nQ: ", 7_000),
+        ("named boxes", "x=\\boxed{1}, ", 7_000),
+        ("dots", "1,2,\\ldots,", 8_000),
+        ("sums with dots", "1+2+\\cdots+", 8_000),
+        ("bases", "1 (base 2) ", 9_000),
+        ("minus words", "minus ", 16_000),
+        ("choices", "A, ", 30_000),
+        ("to", "3 to ", 16_000),
     ] {
         let text = repeat(piece, n);
         add(name, "5", text.clone());
@@ -110,6 +124,35 @@ fn attacks() -> Vec<(&'static str, String, String)> {
         "(0,1)",
         boxed(&join(3000, "\\cup", |i| format!("(\\sqrt{{{}}},\\sqrt{{{}}})", 2 * i, 2 * i + 1))),
     );
+    let rows = |n: usize, row: &str| format!("\\begin{{cases}}{}0&x>9\\end{{cases}}", row.repeat(n));
+    add("cases", &rows(2000, "\\sin x&x<1\\\\"), boxed("|x|"));
+    add("cases", &rows(1, &format!("{}&x<1\\\\", "\\sin(".repeat(40) + "x" + &")".repeat(40))), boxed("|x|"));
+    add("cases", &rows(1, "\\sum_{k=1}^{10000}\\sin(kx)&x<1\\\\"), boxed("\\sum_{k=1}^{9999}\\sin(kx)"));
+    add("dotted sum", &(join(28, "+", |i| format!("\\sin(n^{{{i}}})")) + "+\\cdots+\\sin(n^n)"), boxed("n"));
+    add("builder", r"\{k^{1000}\mid k\in\mathbb{Z},0<k<1000\}", boxed("1,2"));
+    // Values at the edge of what the arithmetic represents: these ask for infinities and differences of infinities.
+    for huge in [
+        r"\sinh(10^{9})",
+        r"\tanh(10^{9})",
+        r"e^{e^{e^{10}}}-e^{e^{e^{10}}}",
+        r"\frac{e^{e^{50}}}{e^{e^{50}}}",
+        r"\arcsin(10^{400})",
+        r"\tan(10^{4000})",
+        r"\ln(0)\cdot0",
+        r"0^{10^{20}}-0^{0}",
+        r"\sqrt[10^{18}]{10^{-4000}}",
+        r"\frac{1}{10^{-4090}}-10^{4090}",
+        r"\operatorname{arccosh}(10^{4000})",
+        r"\arctan(e^{10^{12}})",
+        r"\left(1+10^{-4000}\right)^{10^{4000}}",
+        r"\lfloor e^{100}\rfloor-\lceil e^{100}\rceil",
+        r"\frac{\sin x}{x^{400}}-e^{x^{400}}",
+        r"\cos(i\cdot10^{9})",
+    ] {
+        add("edge of the range", huge, boxed("1"));
+        add("edge of the range", huge, boxed(&format!("{huge}+10^{{-300}}")));
+        add("edge of the range", &format!("x+{huge}"), boxed(&format!("{huge}+x+1")));
+    }
     add(
         "matrix",
         &format!("\\begin{{pmatrix}}{}\\end{{pmatrix}}", join(9000, "&", |i| i.to_string())),

@@ -22,6 +22,20 @@ fn a_small_term_beside_a_huge_one_counts() {
     }
 }
 
+#[test]
+fn a_small_term_beside_a_huge_one_counts_in_functions_too() {
+    for (a, b) in [
+        ("\\sqrt{x}+e^{1000}", "\\sqrt{x}+e^{1000}\\cdot1+\\ln 2"),
+        ("e^{2000}\\sin x+x", "e^{2000}\\sin x"),
+        ("e^{1000}(1+|x|)+1", "e^{1000}(1+|x|)"),
+        ("y=e^{2000}x+1", "y=e^{2000}x"),
+    ] {
+        assert!(!equal(a, b) && !equal(b, a), "{a} and {b}");
+        assert!(equal(a, a) && equal(b, b));
+    }
+    assert!(equal("e^{1000}\\sin x+1", "1+e^{1000}\\sin x"));
+}
+
 /// Expressions in LaTeX, with values that stay real for positive variables.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![

@@ -9,6 +9,7 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
 use models::{CausalLm, Config, LlamaShape};
+use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,7 +24,7 @@ use crate::rollout::{Ask, Text, sample};
 use crate::sets::{Question, SETS, own_kind_question};
 use crate::supervised::{self, Supervised};
 use crate::variants::{self, DataSets};
-use crate::world::{Approach, documents, vocabulary};
+use crate::world::{Approach, documents, numbers, vocabulary};
 use crate::{grpo, report, results};
 
 /// One call of the program.
@@ -216,6 +217,8 @@ impl Experiment {
                 ..LlamaShape::default()
             })?;
             let mut model = CausalLm::init(&config, seed, &self.device.clone().autodiff())?;
+            let embedding = numbers::on_circles(model.embedding());
+            model = model.with_embedding(embedding)?;
             let plan = &recipe.pretrain;
             let mut documents = Documents::new(text, recipe, seed);
             let last = plan.steps + plan.extra_rounds * plan.extra_steps;
@@ -243,7 +246,9 @@ impl Experiment {
                     phase.folder.write_json(&name, &measured)?;
                     measured
                 };
-                eprintln!("seed {seed}: {steps} steps, accuracy of each approach on its own kind {measured:.3?}");
+                eprintln!(
+                    "seed {seed}: {steps} steps, accuracy of each approach on its own kind {measured:.3?}"
+                );
                 accuracy.insert(steps, measured);
                 let met = accuracy[&steps].values().all(|a: &f64| *a >= plan.gate);
                 if steps >= plan.steps && met {
@@ -419,7 +424,12 @@ impl<'a> Documents<'a> {
         let mut examples = (0..size as u64 * BUCKET)
             .map(|i| {
                 let mut rng = stream(self.seed, "document", index, i, 0);
-                let document = documents::draw(&self.recipe.documents, &mut rng);
+                let plan = &self.recipe.documents;
+                if rng.random_bool(plan.differences) {
+                    let (words, learn) = documents::differences(&mut rng);
+                    return Ok(Example { tokens: self.text.encode(&words.join(" "))?, learn });
+                }
+                let document = documents::draw(plan, &mut rng);
                 completion(self.text, &document.prompt.join(" "), &document.solution.join(" "))
             })
             .collect::<Result<Vec<_>>>()?;

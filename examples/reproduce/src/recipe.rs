@@ -78,7 +78,7 @@ pub struct Pretrain {
 impl Default for Pretrain {
     fn default() -> Self {
         Pretrain {
-            steps: 6000,
+            steps: 4000,
             batch: 64,
             lr: 3e-3,
             warmup: 100,
@@ -122,7 +122,7 @@ pub struct Midtrain {
 
 impl Default for Midtrain {
     fn default() -> Self {
-        Midtrain { steps: 60, batch: 64, lr: 5e-4 }
+        Midtrain { steps: 200, batch: 64, lr: 5e-4 }
     }
 }
 
@@ -155,8 +155,8 @@ pub struct Rl {
 impl Default for Rl {
     fn default() -> Self {
         Rl {
-            steps: 100,
-            questions: 16,
+            steps: 150,
+            questions: 32,
             samples: 12,
             minibatches: 2,
             clip_low: 0.2,
@@ -164,7 +164,7 @@ impl Default for Rl {
             max_norm: 1.0,
             temperature: 1.0,
             parts: vec![0.0, 1.0],
-            default: Tuned { lr: 3e-4, entropy: 0.01 },
+            default: Tuned { lr: 3e-4, entropy: 0.003 },
         }
     }
 }
@@ -203,11 +203,13 @@ pub struct Sweep {
     pub lr: Vec<f64>,
     /// Entropy bonuses.
     pub entropy: Vec<f64>,
+    /// Starting points, by key; empty for all of the run's.
+    pub starts: Vec<String>,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Sweep { lr: vec![3e-4, 1e-3], entropy: vec![0.0, 0.01] }
+        Sweep { lr: vec![1e-4, 3e-4], entropy: vec![0.003, 0.01], starts: Vec::new() }
     }
 }
 

@@ -269,9 +269,13 @@ fn thresholds(page: &mut Page, results: &Results) {
         let (low, high) = all.iter().fold((f64::MAX, f64::MIN), |(l, h), (x, _)| (l.min(*x), h.max(*x)));
         let line = Series::new("constant / prior", [low, high].map(|x| (x, constant / x)));
         chart = chart.series(line.dashed().colour(0));
-        page.figure(&chart.to_svg(), "Runs that did not get there within the steps allowed are in the table only.");
+        page.figure(
+            &chart.to_svg(),
+            "Runs that did not get there within the steps allowed are in the table only.",
+        );
     }
-    let mut table = Table::new(["seed", "share of diverse questions", "switch prior", "RL steps to one half"]);
+    let mut table =
+        Table::new(["seed", "share of diverse questions", "switch prior", "RL steps to one half"]);
     for t in &results.thresholds {
         table.push([
             t.seed.to_string(),
@@ -321,10 +325,13 @@ fn metric_curve(experiment: &Experiment, seed: u64, arm: &str, key: &str) -> Res
 fn pre_training(page: &mut Page, outcomes: &[SeedOutcome]) {
     let Some(first) = outcomes.first() else { return };
     page.section("Pre-training");
-    let mut chart = LineChart::new(format!("Accuracy of each approach on its own kind, asked for by name, seed {}", first.seed))
-        .x("pre-training step", Scale::Linear)
-        .y("greedy accuracy", Scale::Linear)
-        .y_range(0.0, 1.0);
+    let mut chart = LineChart::new(format!(
+        "Accuracy of each approach on its own kind, asked for by name, seed {}",
+        first.seed
+    ))
+    .x("pre-training step", Scale::Linear)
+    .y("greedy accuracy", Scale::Linear)
+    .y_range(0.0, 1.0);
     for (i, approach) in Approach::ALL.into_iter().enumerate() {
         let name = approach.marker();
         let points = first.base.accuracy.iter().filter_map(|(step, of)| Some((*step as f64, *of.get(name)?)));

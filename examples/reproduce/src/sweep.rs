@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use burn::module::Module;
+use models::CausalLm;
 use serde::{Deserialize, Serialize};
 
 use crate::arms::{Start, Variant};
@@ -34,17 +35,17 @@ impl Experiment {
     /// Runs the grid and prints, as TOML, the best setting of every starting point.
     pub fn sweep(&self) -> Result<()> {
         let text = Text::new()?;
-        let starts = self.starts();
+        let asked = &self.recipe.sweep.starts;
+        let wanted = |start: &Start| asked.is_empty() || asked.iter().any(|key| key == start.key());
+        let starts: Vec<Start> = [Start::Base].into_iter().chain(self.starts()).filter(wanted).collect();
         self.each(self.seeds.clone(), |seed| self.variants(&text, seed).map(drop))?;
-        let jobs = self.seeds.iter().flat_map(|seed| starts.iter().map(|start| (*seed, *start))).collect();
-        self.each(jobs, |(seed, start)| self.start(&text, seed, start))?;
+        let jobs: Vec<(u64, Start)> =
+            self.seeds.iter().flat_map(|seed| starts.iter().map(|start| (*seed, *start))).collect();
+        let tuned = jobs.iter().copied().filter(|(_, start)| *start != Start::Base).collect();
+        self.each(tuned, |(seed, start)| self.start(&text, seed, start))?;
         let grid = self.recipe.sweep.grid();
-        let mut jobs = Vec::new();
-        for seed in &self.seeds {
-            for start in [Start::Base].iter().chain(&starts) {
-                jobs.extend(grid.iter().map(|tuned| (*seed, *start, *tuned)));
-            }
-        }
+        let jobs: Vec<(u64, Start, Tuned)> =
+            jobs.iter().flat_map(|(seed, start)| grid.iter().map(|tuned| (*seed, *start, *tuned))).collect();
         self.each(jobs.clone(), |(seed, start, tuned)| self.attempt(&text, seed, start, tuned).map(drop))?;
 
         let mut best = BTreeMap::<String, (f64, Tuned)>::new();
@@ -71,7 +72,8 @@ impl Experiment {
     fn attempt(&self, text: &Text, seed: u64, start: Start, tuned: Tuned) -> Result<Tried> {
         let name = format!("sweep-{}-{}-{}", start.key(), tuned.lr, tuned.entropy);
         once(&self.phase(seed, &name), &self.interrupt, |phase| {
-            let model = load(&model_folder(&self.start_folder(seed, start)), &self.device.clone().autodiff())?;
+            let model =
+                load(&model_folder(&self.start_folder(seed, start)), &self.device.clone().autodiff())?;
             let label = format!("seed {seed} {name}");
             let config = grpo::Grpo {
                 label: &label,
@@ -81,14 +83,15 @@ impl Experiment {
                 seed,
                 checkpoint_every: 50,
             };
-            let model = grpo::train(phase, text, model, &config)?.valid();
-            let pass_at_1 = |set| -> Result<f64> {
-                let (outcome, _) = measure::evaluate(&model, text, set, &self.recipe.evaluation, false, seed)?;
+            let pass_at_1 = |model: &CausalLm, set| -> Result<f64> {
+                let (outcome, _) = measure::evaluate(model, text, set, &self.recipe.evaluation, false, seed)?;
                 let values = pass_per_question(&outcome, 1);
                 Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
             };
-            let (pass, hard) = (pass_at_1(&SETS[0])?, pass_at_1(&SETS[1])?);
-            eprintln!("{label}: pass@1 {pass:.3}, hard {hard:.3}");
+            let before = pass_at_1(&model.valid(), &SETS[0])?;
+            let model = grpo::train(phase, text, model, &config)?.valid();
+            let (pass, hard) = (pass_at_1(&model, &SETS[0])?, pass_at_1(&model, &SETS[1])?);
+            eprintln!("{label}: pass@1 {before:.3} before RL, {pass:.3} after; hard {hard:.3}");
             Ok(Tried { seed, start: start.key().to_string(), tuned, pass_at_1: pass, hard_pass_at_1: hard })
         })
     }

@@ -67,11 +67,13 @@ impl Experiment {
                 grpo::Grpo { label: &label, rl, tuned, variant: Variant::Plain, seed, checkpoint_every: 50 };
             grpo::train(phase, text, model, &config)?;
             let path = phase.folder.file("metrics.jsonl");
-            let lines = std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let lines =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let fitting = lines
                 .lines()
-                .map(|line| Ok(serde_json::from_str::<serde_json::Value>(line)?["fitting"].as_f64().unwrap_or(0.0)))
+                .map(|line| {
+                    Ok(serde_json::from_str::<serde_json::Value>(line)?["fitting"].as_f64().unwrap_or(0.0))
+                })
                 .collect::<Result<Vec<f64>>>()?;
             Ok(Threshold { seed, share, switch_prior: prior, steps: first_half(&fitting), cap })
         })

@@ -32,6 +32,8 @@ pub(crate) struct TensorEngine<'a> {
     live: Vec<usize>,
     column: usize,
     capacity: usize,
+    /// The length of one of the prompts: it decides between sets of rotary frequencies, and all rows agree.
+    reach: usize,
     prompt_logits: Vec<f32>,
     logits: Vec<f32>,
 }
@@ -48,6 +50,7 @@ impl<'a> TensorEngine<'a> {
             live: Vec::new(),
             column: 0,
             capacity: 0,
+            reach: 0,
             prompt_logits: Vec::new(),
             logits: Vec::new(),
         }
@@ -95,6 +98,7 @@ impl Engine for TensorEngine<'_> {
         let model = self.model;
         let device = model.device();
         let longest = prompts.iter().map(|(p, _)| p.len()).max().unwrap_or(0);
+        self.reach = longest;
         let texts: Vec<&[u32]> = prompts.iter().map(|(p, _)| *p).collect();
         let mut fresh = Vec::new();
         let hidden = model.run(Inputs::new(model.batch(&texts)?), |keys| fresh.push(keys));
@@ -163,7 +167,7 @@ impl Engine for TensorEngine<'_> {
         let column = self.column;
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [held, 1]), &device);
         let positions = starts.iter().map(|start| (column - start) as u32);
-        let table = RotaryTable::new(&model.config.rope, positions, column + 1, &device);
+        let table = RotaryTable::new(&model.config.rope, positions, self.reach, &device);
         let mut masks: Vec<(Option<usize>, Option<Tensor<4, Bool>>)> = Vec::new();
         let mut x = model.embed(ids);
         for (layer, keys) in model.layers.iter().zip(&mut self.cache) {

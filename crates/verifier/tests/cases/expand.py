@@ -1,11 +1,13 @@
-"""Expands groups.txt into cases.jsonl: every answer of a group against its gold answer, in rotating harmless wrappings, and
-the equal and unequal answers swapped with the gold answer. Python 3, standard library only.
+"""Expands groups.txt, second.txt and third.txt into cases.jsonl: every answer of a group against its gold answer, in rotating harmless
+wrappings, and the equal and unequal answers swapped with the gold answer; then the whole responses of responses.jsonl. Python 3,
+standard library only.
 
     python3 expand.py
 """
 
 import json
 import pathlib
+import re
 import zlib
 
 here = pathlib.Path(__file__).parent
@@ -17,43 +19,86 @@ WRAPS = [
     "After simplifying, we obtain the result.\n\n\\[ \\boxed{{{}}} \\]",
     "<think>Let me see.</think>\n<answer>{}</answer>",
 ]
+# The later files: more styles, and words never inside dollar signs.
+MATHS = [
+    "{}",
+    "${}$",
+    "\\boxed{{{}}}",
+    "So we are done: $\\boxed{{{}}}$.",
+    "The final answer is ${}$.",
+    "**Final Answer:** ${}$",
+    "Answer: ${}$",
+    "<answer>{}</answer>",
+    "<answer> ${}$ </answer>",
+    "Therefore, the answer is \\({}\\).",
+    "\\[\\boxed{{{}}}\\]\nThis completes the solution.",
+    "### Final Answer\n\n$${}$$",
+    "答案：${}$",
+    "#### {}",
+    "<think>\\boxed{{1}} or so</think>\n\n\\boxed{{{}}}",
+]
+WORDS = [
+    "{}",
+    "\\boxed{{{}}}",
+    "$\\boxed{{{}}}$",
+    "The answer is {}.",
+    "**Answer: {}**",
+    "Answer: {}",
+    "#### {}",
+    "<answer>{}</answer>",
+    "Final answer: {}",
+]
 
 
-def wrap(answer, key):
+def wrap(answer, key, source):
     n = zlib.crc32(key.encode())
+    if source == "hand":
+        if "$" in answer:
+            return [answer, "\\boxed{" + answer + "}"][n % 2]
+        return WRAPS[n % len(WRAPS)].format(answer)
+    styles = WORDS if re.search(r"(?<![\\a-zA-Z{])[A-Za-z]{3,}", answer) else MATHS
     if "$" in answer:
-        return [answer, "\\boxed{" + answer + "}"][n % 2]
-    return WRAPS[n % len(WRAPS)].format(answer)
+        styles = ["{}", "The answer is {}.", "**Answer:** {}"]
+    style = styles[n % len(styles)]
+    if answer.endswith(".") and style.endswith("{}."):
+        style = style[:-1]
+    return style.format(answer)
 
 
 def main():
     kind, gold, rows, counts = None, None, [], {}
 
-    def emit(gold, response, verdict):
+    def emit(gold, response, verdict, source):
         n = counts.get(kind, 0) + 1
         counts[kind] = n
-        rows.append({"id": f"{kind}-{n}", "gold": gold, "response": response, "verdict": verdict, "kind": kind, "source": "hand"})
+        rows.append({"id": f"{kind}-{n}", "gold": gold, "response": response, "verdict": verdict, "kind": kind, "source": source})
 
-    for line in (here / "groups.txt").read_text().splitlines():
-        if not line or line.startswith("#"):
-            continue
-        mark, rest = line[0], line[1:].removeprefix(" ")
-        if mark == "@":
-            kind = rest
-        elif mark == "=":
-            gold = rest
-        elif mark == ">":
-            response = rest[1:].removeprefix(" ").replace("\\n", "\n") if "\\n" in rest and not "\\ne" in rest else rest[1:].removeprefix(" ")
-            emit(gold, response, {"+": "correct", "-": "wrong", "x": "unparsed_gold"}[rest[0]])
-        else:
-            verdict = {"+": "correct", "-": "wrong"}[mark]
-            emit(gold, wrap(rest, gold + rest), verdict)
-            if rest != gold:
-                emit(rest, wrap(gold, rest + gold), verdict)
+    for name, source in (("groups.txt", "hand"), ("second.txt", "second"), ("third.txt", "third")):
+        for line in (here / name).read_text().splitlines():
+            if not line or line.startswith("#"):
+                continue
+            mark, rest = line[0], line[1:].removeprefix(" ")
+            if mark == "@":
+                kind = rest
+            elif mark == "=":
+                gold = rest
+            elif mark == ">":
+                response = rest[1:].removeprefix(" ").replace("\\n", "\n") if "\\n" in rest and not "\\ne" in rest else rest[1:].removeprefix(" ")
+                emit(gold, response, {"+": "correct", "-": "wrong", "x": "unparsed_gold"}[rest[0]], source)
+            else:
+                verdict = {"+": "correct", "-": "wrong"}[mark]
+                emit(gold, wrap(rest, gold + rest, source), verdict, source)
+                if rest != gold:
+                    emit(rest, wrap(gold, rest + gold, source), verdict, source)
+    kind = "extraction"
+    for line in (here / "responses.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        emit(row["gold"], row["response"], row["verdict"], row["source"])
     with open(here / "cases.jsonl", "w") as f:
         for row in rows:
             f.write(json.dumps(row, ensure_ascii=False) + "\n")
     print(len(rows), counts)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ last box. Prints a table of true-positive and true-negative rates by kind, and e
 Python 3.11+, math-verify 0.9.0 (pip install "math-verify[antlr4_13_2]==0.9.0").
 
     cargo build --release --bin verify
-    python3 crates/verifier/tests/peers/compare.py [--binary target/release/verify] [--cases FILE] [--show NAME]
+    python3 crates/verifier/tests/peers/compare.py [--binary target/release/verify] [--cases FILE] [--source hand] [--sample N] [--show NAME]
 """
 
 import argparse
@@ -12,6 +12,7 @@ import collections
 import json
 import logging
 import pathlib
+import random
 import re
 import subprocess
 import time
@@ -81,8 +82,14 @@ def main():
     parser.add_argument("--binary", default="target/release/verify")
     parser.add_argument("--cases", default=str(here.parent / "cases" / "cases.jsonl"))
     parser.add_argument("--show", choices=["verify", "math-verify", "string"])
+    parser.add_argument("--source", help="only the cases of these sources: hand, second, third, joined by commas")
+    parser.add_argument("--sample", type=int, help="so many cases drawn at random, always the same")
     args = parser.parse_args()
     cases = [json.loads(line) for line in open(args.cases)]
+    if args.source:
+        cases = [c for c in cases if c["source"] in args.source.split(",")]
+    if args.sample:
+        cases = random.Random(11).sample(cases, min(args.sample, len(cases)))
     graders = {"verify": ours(cases, args.binary), "math-verify": math_verify(cases), "string": string_grader(cases)}
     table = collections.defaultdict(lambda: collections.defaultdict(lambda: [0, 0, 0, 0]))
     for name, (verdicts, _) in graders.items():

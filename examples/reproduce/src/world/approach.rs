@@ -56,7 +56,8 @@ pub fn working(approach: Approach, part: &Part) -> Option<Vec<String>> {
         Approach::Back => {
             [v3, c.inverse_text(), v2, b.inverse_text(), v1, a.inverse_text(), v0, "start".to_string()]
         }
-        Approach::Meet => [v0, a.text(), v1, v3, c.inverse_text(), v2, "gap".to_string(), b.text()],
+        // The number before the gap stands again beside the one after it: what closes the gap is read off two neighbours.
+        Approach::Meet => [v0, a.text(), v1.clone(), v3, c.inverse_text(), v2, v1, b.text()],
         Approach::Equation => equation(part)?,
     };
     let mut words = vec![approach.marker().to_string()];
@@ -117,7 +118,7 @@ mod tests {
         let ops = [Op::Mul(4), Op::Sub(5), Op::Add(7)];
         assert_eq!(
             words(Approach::Meet, Kind::Operand, [4, 16, 11, 18], ops),
-            "meet 4 *4 16 18 -7 11 gap -5 so 5 ;"
+            "meet 4 *4 16 18 -7 11 16 -5 so 5 ;"
         );
         let ops = [Op::Add(3), Op::Add(7), Op::Sub(2)];
         assert_eq!(

@@ -1,0 +1,343 @@
+//! Dots: what `1 + 2 + ... + n` adds up to, and when two lists with dots are the same list.
+//!
+//! The terms shown must fix a rule: an arithmetic or geometric step, the last term as a formula in its variable, or the numbers
+//! of the terms each running in steps of their own (`1/(1·2) + 1/(2·3) + ... + 1/(99·100)`). Without a rule nothing is claimed.
+
+use num_rational::BigRational;
+use num_traits::{One, Signed, Zero};
+
+use crate::{
+    limits,
+    number::Number,
+    scalar::{Rounding, Scalar},
+    syntax::{Big, BigParts, Node},
+    value::is_dots,
+};
+
+const EXACT: Rounding = Rounding { significant: u32::MAX, relative: 0.0 };
+const INDEX: &str = "dotted k";
+/// Most items a list with dots stands for.
+const ITEMS: i64 = 2000;
+
+fn same(a: &Node, b: &Node) -> bool {
+    Scalar::new(a.clone()).compare(&Scalar::new(b.clone()), EXACT).equal
+}
+
+/// Whether terms are few and simple enough to be compared many times over.
+fn is_small(terms: &[Node]) -> bool {
+    let mut left = limits::REPEATED_NODES;
+    terms.iter().all(|t| match t.size_within(left) {
+        Some(n) => {
+            left -= n;
+            !t.any(&mut |n| matches!(n, Node::Big(..)))
+        }
+        None => false,
+    })
+}
+
+fn rational(q: BigRational) -> Node {
+    Node::Num(Number::rational(q))
+}
+
+fn exact(node: &Node) -> Option<BigRational> {
+    Scalar::new(node.clone()).exact
+}
+
+fn big(kind: Big, from: i64, to: Node, body: Node) -> Node {
+    Node::Big(kind, Box::new(BigParts { var: INDEX.into(), from: Node::int(from), to, body }))
+}
+
+/// A sum or product with dots as one expression, if its terms fix a rule.
+pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
+    let at = terms.iter().position(is_dots)?;
+    let (prefix, suffix) = (&terms[..at], &terms[at + 1..]);
+    if prefix.len() < 2
+        || suffix.is_empty()
+        || suffix.iter().any(is_dots)
+        || terms.len() > 32
+        || !is_small(terms)
+    {
+        return None;
+    }
+    let last = &suffix[suffix.len() - 1];
+    if let Some(node) = by_formula(prefix, last, kind) {
+        return Some(node);
+    }
+    // 1 · 3 ⋯ (2n - 1) written as several factors after the dots
+    if kind == Big::Product
+        && suffix.len() > 1
+        && let Some(node) = by_formula(prefix, &Node::Mul(suffix.to_vec()), kind)
+    {
+        return Some(node);
+    }
+    if !last.variables().is_empty() {
+        return None;
+    }
+    by_progression(prefix, suffix, kind).or_else(|| by_numbers(prefix, last, kind))
+}
+
+/// The last term is a formula in its variable that gives the first terms too.
+fn by_formula(prefix: &[Node], last: &Node, kind: Big) -> Option<Node> {
+    for name in last.variables().iter().take(3) {
+        for offset in [1i64, 0, 2, 3] {
+            let fits = prefix
+                .iter()
+                .enumerate()
+                .all(|(i, term)| same(term, &last.substitute(name, &Node::int(offset + i as i64))));
+            if fits {
+                let body = last.substitute(name, &Node::Var(INDEX.into()));
+                return Some(big(kind, offset, Node::Var(name.clone()), body));
+            }
+        }
+    }
+    None
+}
+
+/// Numbers with an arithmetic or geometric rule shown by at least two steps or by the last term.
+fn by_progression(prefix: &[Node], suffix: &[Node], kind: Big) -> Option<Node> {
+    let terms: Vec<_> = prefix.iter().map(exact).collect::<Option<_>>()?;
+    let end = exact(&suffix[suffix.len() - 1])?;
+    let step = &terms[1] - &terms[0];
+    let arithmetic = terms.windows(2).all(|w| &w[1] - &w[0] == step) && !step.is_zero();
+    if arithmetic && (terms.len() >= 3 || suffix.len() <= 2) {
+        let steps = (&end - &terms[0]) / &step;
+        if !steps.is_integer() || steps <= BigRational::one() {
+            return None;
+        }
+        let two = BigRational::from_integer(2.into());
+        return Some(match kind {
+            Big::Sum => rational((&steps + BigRational::one()) * (&terms[0] + &end) / two),
+            Big::Product => {
+                let body = Node::Add(vec![
+                    rational(terms[0].clone()),
+                    Node::Mul(vec![rational(step), Node::Var(INDEX.into())]),
+                ]);
+                big(kind, 0, rational(steps), body)
+            }
+        });
+    }
+    if terms.len() < 3 || terms[0].is_zero() || kind == Big::Product {
+        return None;
+    }
+    let ratio = &terms[1] / &terms[0];
+    if !terms.windows(2).all(|w| w[1] == &w[0] * &ratio) {
+        return None;
+    }
+    let mut sum: BigRational = terms.iter().sum();
+    let mut x = terms[terms.len() - 1].clone();
+    for _ in 0..500 {
+        x *= &ratio;
+        sum += &x;
+        if x == end {
+            return Some(rational(sum));
+        }
+        if (ratio.abs() > BigRational::one()) == (x.abs() > end.abs()) {
+            return None; // past the end
+        }
+    }
+    None
+}
+
+/// The same expression with numbers that each run from the first to the last term in equal steps.
+fn by_numbers(prefix: &[Node], last: &Node, kind: Big) -> Option<Node> {
+    let mut steps = None;
+    let body = unify(&prefix[0], &prefix[1], last, &mut steps, 0)?;
+    let steps: BigRational = steps?;
+    if steps > BigRational::from_integer(ITEMS.into()) {
+        return None;
+    }
+    let fits = prefix
+        .iter()
+        .enumerate()
+        .skip(2)
+        .all(|(i, t)| same(t, &body.substitute(INDEX, &Node::int(i as i64))));
+    fits.then(|| big(kind, 0, rational(steps), body))
+}
+
+fn unify(a: &Node, b: &Node, last: &Node, steps: &mut Option<BigRational>, depth: u32) -> Option<Node> {
+    if depth > 24 {
+        return None;
+    }
+    if let (Node::Num(x), Node::Num(y), Node::Num(z)) = (a, b, last) {
+        if x.value == y.value {
+            return (y.value == z.value).then(|| a.clone());
+        }
+        let step = &y.value - &x.value;
+        let n = (&z.value - &x.value) / &step;
+        if !n.is_integer() || n <= BigRational::one() || steps.as_ref().is_some_and(|s| *s != n) {
+            return None;
+        }
+        *steps = Some(n);
+        return Some(Node::Add(vec![a.clone(), Node::Mul(vec![rational(step), Node::Var(INDEX.into())])]));
+    }
+    // 1 + 1/2 + 1/3: the first term is 1/1.
+    if let (Node::Num(_), Node::Div(_), Node::Div(_)) = (a, b, last) {
+        return unify(&Node::Div(Box::new((a.clone(), Node::int(1)))), b, last, steps, depth + 1);
+    }
+    let shape = |n: &Node| n.map_children(&mut |_| Node::Dots);
+    let (x, y, z) = (a.children(), b.children(), last.children());
+    if x.is_empty()
+        || x.len() != y.len()
+        || x.len() != z.len()
+        || shape(a) != shape(b)
+        || shape(b) != shape(last)
+    {
+        return (a == b && b == last).then(|| a.clone());
+    }
+    let mut parts = Vec::with_capacity(x.len());
+    for k in 0..x.len() {
+        parts.push(unify(x[k], y[k], z[k], steps, depth + 1)?);
+    }
+    let mut parts = parts.into_iter();
+    Some(a.map_children(&mut |_| parts.next().unwrap_or(Node::Dots)))
+}
+
+/// A list with dots, cut at them.
+#[derive(Debug)]
+pub struct Dotted {
+    prefix: Vec<Node>,
+    suffix: Vec<Node>,
+}
+
+impl Dotted {
+    /// From items, of which exactly one is the dots.
+    pub fn new(items: &[Option<&Node>]) -> Option<Self> {
+        let at = items.iter().position(Option::is_none)?;
+        let nodes = |v: &[Option<&Node>]| v.iter().map(|n| n.cloned()).collect::<Option<Vec<Node>>>();
+        if items.len() > 64 {
+            return None;
+        }
+        let list = Dotted { prefix: nodes(&items[..at])?, suffix: nodes(&items[at + 1..])? };
+        (is_small(&list.prefix) && is_small(&list.suffix)).then_some(list)
+    }
+
+    /// Whether both show the same list: one rule gives the shown items of both.
+    pub fn same(&self, other: &Dotted) -> bool {
+        let (short, long) =
+            if self.prefix.len() <= other.prefix.len() { (self, other) } else { (other, self) };
+        match (short.suffix.last(), long.suffix.last()) {
+            (None, None) => {
+                // Without an end three items show the rule.
+                short.prefix.len() >= 3
+                    && (short.arithmetic(None) || short.geometric())
+                    && short.prefix.iter().zip(&long.prefix).all(|(a, b)| same(a, b))
+                    && match short.arithmetic(None) {
+                        true => long.arithmetic(None),
+                        false => long.geometric(),
+                    }
+            }
+            (Some(a), Some(b)) => {
+                short.prefix.len() >= 2
+                    && same(a, b)
+                    && same(&short.prefix[0], &long.prefix[0])
+                    && (short.arithmetic(Some(a)) && long.arithmetic(Some(a))
+                        || short.formula(a) && long.formula(a)
+                        || short.prefix.len() >= 3 && short.geometric() && long.geometric())
+            }
+            _ => false,
+        }
+    }
+
+    /// The items, if they are numbers in equal steps that are few enough.
+    pub fn items(&self) -> Option<Vec<Node>> {
+        let last = self.suffix.last()?;
+        if self.prefix.len() < 2 || !self.arithmetic(Some(last)) {
+            return None;
+        }
+        let (first, second, last) = (exact(&self.prefix[0])?, exact(&self.prefix[1])?, exact(last)?);
+        let step = second - &first;
+        let steps = (last - &first) / &step;
+        if steps > BigRational::from_integer(ITEMS.into()) {
+            return None;
+        }
+        let n: i64 = steps.to_integer().try_into().ok()?;
+        Some((0..=n).map(|k| rational(&first + &step * BigRational::from_integer(k.into()))).collect())
+    }
+
+    fn arithmetic(&self, last: Option<&Node>) -> bool {
+        let minus = |a: &Node, b: &Node| Node::Add(vec![a.clone(), Node::Neg(Box::new(b.clone()))]);
+        let Some(first) = self.prefix.first() else { return false };
+        let Some(second) = self.prefix.get(1) else { return false };
+        let step = minus(second, first);
+        if same(&step, &Node::int(0)) {
+            return false;
+        }
+        let steady = |v: &[Node]| v.windows(2).all(|w| same(&minus(&w[1], &w[0]), &step));
+        if !steady(&self.prefix) || !steady(&self.suffix) {
+            return false;
+        }
+        let Some(last) = last else { return true };
+        match exact(&Node::Div(Box::new((minus(last, first), step)))) {
+            Some(n) => n.is_integer() && n > BigRational::one(),
+            // A symbolic end must be one step after another of the rule's form: a + k d with k an expression.
+            None => !last.variables().is_empty() && self.formula_or_linear(last),
+        }
+    }
+
+    /// Whether the last term is linear with the step as its slope, so that `1, 3, ..., 2n - 1` fits and `1, 3, ..., 2^n` does not.
+    fn formula_or_linear(&self, last: &Node) -> bool {
+        self.formula(last)
+            || last.variables().iter().any(|name| {
+                let at = |k: i64| last.substitute(name, &Node::int(k));
+                let minus = |a: Node, b: Node| Node::Add(vec![a, Node::Neg(Box::new(b))]);
+                let step = minus(self.prefix[1].clone(), self.prefix[0].clone());
+                (2..5).all(|k| same(&minus(at(k + 1), at(k)), &step))
+            })
+    }
+
+    fn formula(&self, last: &Node) -> bool {
+        last.variables().iter().take(3).any(|name| {
+            let one_less = |k: i64| Node::Add(vec![Node::Var(name.clone()), Node::int(-k)]);
+            let tail = self
+                .suffix
+                .iter()
+                .rev()
+                .enumerate()
+                .all(|(k, n)| same(n, &last.substitute(name, &one_less(k as i64))));
+            tail && [1i64, 0, 2, 3].iter().any(|offset| {
+                self.prefix
+                    .iter()
+                    .enumerate()
+                    .all(|(i, n)| same(n, &last.substitute(name, &Node::int(offset + i as i64))))
+            })
+        })
+    }
+
+    fn geometric(&self) -> bool {
+        let Some(v) = self.prefix.iter().map(exact).collect::<Option<Vec<_>>>() else { return false };
+        v.len() >= 3 && !v.iter().any(Zero::is_zero) && v.windows(2).all(|w| &w[1] * &v[0] == &w[0] * &v[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Gold, Response, verify};
+
+    fn equal(a: &str, b: &str) -> bool {
+        verify(&Gold::parse(a), &Response::answer_only(b)).is_correct()
+    }
+
+    #[test]
+    fn sums_and_products() {
+        assert!(equal("1+2+\\cdots+n", "\\frac{n(n+1)}{2}"));
+        assert!(equal("1\\cdot3\\cdot5\\cdots(2n-1)", "\\frac{(2n)!}{2^n n!}"));
+        assert!(equal(
+            "\\frac{1}{1\\cdot2}+\\frac{1}{2\\cdot3}+\\cdots+\\frac{1}{99\\cdot100}",
+            "\\frac{99}{100}"
+        ));
+        assert!(equal("1+\\frac12+\\frac13+\\cdots+\\frac1{10}", "\\frac{7381}{2520}"));
+        assert!(!equal("1+\\frac12+\\frac14+\\cdots+\\frac1{10}", "\\frac{7381}{2520}"));
+        assert!(!equal("1+2+\\cdots+n", "\\frac{n(n-1)}{2}"));
+    }
+
+    #[test]
+    fn lists() {
+        assert!(equal("1,2,\\ldots,n", "1,2,3,\\ldots,n"));
+        assert!(equal("1,2,\\ldots,n", "1,2,\\ldots,n-1,n"));
+        assert!(equal("2,4,\\ldots,10", "2,4,6,8,10"));
+        assert!(!equal("1,2,\\ldots,n", "1,3,5,\\ldots,2n-1"));
+        // Two terms of a list show equal steps, not a ratio.
+        assert!(!equal("1,2,\\ldots,64", "1,2,4,\\ldots,64"));
+        assert!(!equal("1,2,\\ldots,2^n", "1,2,3,\\ldots,2^n"));
+    }
+}
