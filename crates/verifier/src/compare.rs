@@ -28,8 +28,7 @@
 
 use crate::{
     lex::Delim,
-    limits,
-    piecewise,
+    limits, piecewise,
     policy::{Base, Order, Percent, Policy, Units},
     scalar::{Outcome, Rounding, Scalar},
     series::Dotted,
@@ -253,9 +252,9 @@ impl Work<'_> {
                 self.values(&Value::List(items), other, d)
             }
             // a i + b j + c k
-            (Value::Scalar(s), Value::Tuple { items, .. }) | (Value::Tuple { items, .. }, Value::Scalar(s))
-                if matches!(items.len(), 2 | 3)
-                    && s.variables().iter().any(|v| v.starts_with("vector ")) =>
+            (Value::Scalar(s), Value::Tuple { items, .. })
+            | (Value::Tuple { items, .. }, Value::Scalar(s))
+                if matches!(items.len(), 2 | 3) && s.variables().iter().any(|v| v.starts_with("vector ")) =>
             {
                 let mut sum = Vec::new();
                 for (item, name) in items.iter().zip(["vector i", "vector j", "vector k"]) {
@@ -312,7 +311,8 @@ impl Work<'_> {
                 }
                 // Pairs in round brackets are points unless an interval stands among them.
                 let intervals = |v: &[Value]| {
-                    v.iter().any(|i| matches!(i, Value::Region(_) | Value::Tuple { open: Delim::Bracket, .. }))
+                    v.iter()
+                        .any(|i| matches!(i, Value::Region(_) | Value::Tuple { open: Delim::Bracket, .. }))
                 };
                 if !intervals(x) || !intervals(y) {
                     return outcome;
@@ -670,9 +670,9 @@ impl Work<'_> {
                 {
                     // f(x) = 2x and f(t) = 2t are one function.
                     let renamed = match (x, y, &**w) {
-                        (Some(x), Some(y), Value::Scalar(s)) if x != y && !s.variables().contains(x) => {
-                            Some(Value::Scalar(Box::new(Scalar::new(s.node.substitute(y, &Node::Var(x.clone()))))))
-                        }
+                        (Some(x), Some(y), Value::Scalar(s)) if x != y && !s.variables().contains(x) => Some(
+                            Value::Scalar(Box::new(Scalar::new(s.node.substitute(y, &Node::Var(x.clone()))))),
+                        ),
                         _ => None,
                     };
                     let o = self.values(v, renamed.as_ref().unwrap_or(w), depth);

@@ -115,7 +115,16 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
 fn turn_end(text: &str) -> usize {
     let mut end = text.len();
     if text.contains('<') {
-        for mark in ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>", "</s>", "<eos>"] {
+        for mark in [
+            "<|im_end|>",
+            "<|eot_id|>",
+            "<|endoftext|>",
+            "<|end_of_text|>",
+            "<|end|>",
+            "<end_of_turn>",
+            "</s>",
+            "<eos>",
+        ] {
             if let Some(at) = text[..end].find(mark).filter(|at| !text[..*at].trim().is_empty()) {
                 end = at;
             }
@@ -124,7 +133,8 @@ fn turn_end(text: &str) -> usize {
     for mark in ["\nQ:", "\nQuestion:", "\nHuman:", "\nUser:", "\nProblem:"] {
         let Some(at) = text[..end].find(mark) else { continue };
         let before = &text[..at];
-        let answered = ["####", "boxed{", "answer is", "nswer:", "</answer>"].iter().any(|m| before.contains(m));
+        let answered =
+            ["####", "boxed{", "answer is", "nswer:", "</answer>"].iter().any(|m| before.contains(m));
         if answered {
             end = at;
         }
@@ -458,7 +468,9 @@ impl View<'_> {
         } else if b.get(pos) == Some(&b'\n') && final_word {
             linked = true;
         } else if direct {
-            if let Some(w) = ["是", "为", "為", "は", "은", "는"].iter().find(|w| self.full[pos..].starts_with(**w)) {
+            if let Some(w) =
+                ["是", "为", "為", "は", "은", "는"].iter().find(|w| self.full[pos..].starts_with(**w))
+            {
                 pos += w.len();
             }
             linked = true;
@@ -477,8 +489,8 @@ impl View<'_> {
                 let word = &self.full[q..floor_boundary(self.full, p)];
                 let lower = word.trim_matches('*').to_ascii_lowercase();
                 match lower.as_str() {
-                    "is" | "are" | "was" | "equals" | "be" | "es" | "est" | "ist" | "è" | "é" | "jest" | "to" | "son"
-                    | "sont" | "sind" | "sono" | "são"
+                    "is" | "are" | "was" | "equals" | "be" | "es" | "est" | "ist" | "è" | "é" | "jest"
+                    | "to" | "son" | "sont" | "sind" | "sono" | "são"
                         if lower != "to" || keyword.starts_with(['o', 'O']) =>
                     {
                         linked = true;
@@ -486,8 +498,8 @@ impl View<'_> {
                         break;
                     }
                     "might" | "could" | "may" => hedge = true,
-                    "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't" | "won't"
-                    | "doesn't" | "shouldn't" | "never" | "wasn't" => {
+                    "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
+                    | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" => {
                         return Some(Err(Reason::Negated)).filter(|_| is_answer && !marked);
                     }
                     _ => {}
@@ -533,9 +545,13 @@ impl View<'_> {
             return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
         }
         let lower_start: String = content.chars().take(24).collect::<String>().to_ascii_lowercase();
-        if lower_start.starts_with("not ") || lower_start.starts_with("n't ") || lower_start.starts_with("never ") {
+        if lower_start.starts_with("not ")
+            || lower_start.starts_with("n't ")
+            || lower_start.starts_with("never ")
+        {
             // "not 13 but 12"
-            let line = &content[..content.find('\n').unwrap_or(content.len()).min(floor_boundary(content, 160))];
+            let line =
+                &content[..content.find('\n').unwrap_or(content.len()).min(floor_boundary(content, 160))];
             let sentence = &line[..sentence_end(line)];
             if let Some(at) = sentence.find(" but ") {
                 let rest = &sentence[at + 5..];
@@ -690,9 +706,11 @@ impl View<'_> {
             return number;
         }
         // The longest reading that is one quantity.
-        let ends: Vec<usize> = word_positions(tail).map(|(at, w)| number.end + at + w.len()).take(4).collect();
+        let ends: Vec<usize> =
+            word_positions(tail).map(|(at, w)| number.end + at + w.len()).take(4).collect();
         for end in ends.into_iter().rev() {
-            let squared = ["²", "³", "^2", "^3"].iter().find_map(|p| text[end..].starts_with(p).then_some(p.len()));
+            let squared =
+                ["²", "³", "^2", "^3"].iter().find_map(|p| text[end..].starts_with(p).then_some(p.len()));
             let end = end + squared.unwrap_or(0);
             let read = Answer::read(&text[number.start..end], self.policy);
             if let Ok(Answer { value: Value::Scalar(s), .. }) = read
@@ -839,7 +857,8 @@ fn before_remark(text: &str) -> Option<usize> {
         && let Some(open) = t.rfind(" (")
         && !t[open..].contains('\n')
         && words(&t[open..]) >= 2
-        && t[t[..open].rfind(['\n', '.']).map_or(0, |n| n + 1)..open].contains(|c: char| c.is_ascii_digit() || c == '$')
+        && t[t[..open].rfind(['\n', '.']).map_or(0, |n| n + 1)..open]
+            .contains(|c: char| c.is_ascii_digit() || c == '$')
     {
         return Some(open);
     }
@@ -860,7 +879,8 @@ fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
     let sign = text.rfind(SIGNS);
     let at = sign?.max(digit.unwrap_or(0));
     let blank = |c: char| c.is_whitespace();
-    let mut start = text[..at].rfind(blank).map_or(0, |n| n + text[n..].chars().next().map_or(1, char::len_utf8));
+    let mut start =
+        text[..at].rfind(blank).map_or(0, |n| n + text[n..].chars().next().map_or(1, char::len_utf8));
     let end = text[at..].find(blank).map_or(text.len(), |n| at + n);
     if sign? < start || end - start > 200 {
         return None;
@@ -868,11 +888,14 @@ fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
     // Words before an operator.
     for _ in 0..16 {
         let head = text[..start].trim_end();
-        let Some(op) = head.chars().next_back().filter(|c| matches!(c, '+' | '-' | '−' | '*' | '×' | '·' | '/' | '±')) else {
+        let Some(op) =
+            head.chars().next_back().filter(|c| matches!(c, '+' | '-' | '−' | '*' | '×' | '·' | '/' | '±'))
+        else {
             break;
         };
         let before = head[..head.len() - op.len_utf8()].trim_end();
-        let from = before.rfind(blank).map_or(0, |n| n + before[n..].chars().next().map_or(1, char::len_utf8));
+        let from =
+            before.rfind(blank).map_or(0, |n| n + before[n..].chars().next().map_or(1, char::len_utf8));
         let word = &before[from..];
         let mathy = word.chars().any(|c| c.is_ascii_digit() || SIGNS.contains(&c))
             || word.len() == 1 && word.starts_with(|c: char| c.is_ascii_alphabetic());

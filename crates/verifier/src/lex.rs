@@ -900,7 +900,10 @@ impl Lexer<'_> {
                         || !self.latex
                         || self.out.last().is_some_and(|t| matches!(t.tok, Tok::Number(_)))
                         || (self.space
-                            && matches!(run, "cm" | "mm" | "km" | "kg" | "mg" | "mL" | "ml" | "ft" | "yd" | "mph")
+                            && matches!(
+                                run,
+                                "cm" | "mm" | "km" | "kg" | "mg" | "mL" | "ml" | "ft" | "yd" | "mph"
+                            )
                             && self.out.last().is_some_and(|t| {
                                 matches!(t.tok, Tok::Close(_) | Tok::Const(Constant::Pi) | Tok::Vulgar(_))
                             }))))
@@ -1147,8 +1150,9 @@ impl Lexer<'_> {
             "approx" | "simeq" | "cong" => Tok::Rel(Relation::Approx),
             "equiv" => Tok::Rel(Relation::Congruent),
             "mapsto" | "longmapsto" => Tok::MapsTo,
-            "to" | "rightarrow" | "implies" | "Rightarrow" | "longrightarrow"
-            | "Longrightarrow" | "iff" => Tok::Rel(Relation::Arrow),
+            "to" | "rightarrow" | "implies" | "Rightarrow" | "longrightarrow" | "Longrightarrow" | "iff" => {
+                Tok::Rel(Relation::Arrow)
+            }
             "not" => Tok::Not,
             "in" => Tok::In,
             "notin" => Tok::NotIn,
@@ -1481,7 +1485,10 @@ impl Lexer<'_> {
     /// Whether what follows digits can belong to no numeral: the end, or a sign that neither groups nor continues digits.
     fn ends_numeral(&self, at: usize) -> bool {
         match self.b.get(at) {
-            None | Some(b'+' | b'-' | b'*' | b'/' | b'=' | b'<' | b'>' | b')' | b']' | b'}' | b'^' | b'&' | b'!') => true,
+            None
+            | Some(
+                b'+' | b'-' | b'*' | b'/' | b'=' | b'<' | b'>' | b')' | b']' | b'}' | b'^' | b'&' | b'!',
+            ) => true,
             // A comma groups only before a digit.
             Some(b',') if self.separators == Separators::English => {
                 self.digits_at(at + 1) != 3 && self.b.get(at + 1) != Some(&b'\\')

@@ -133,7 +133,9 @@ impl Parser<'_> {
         let mut items = Vec::new();
         let (mut or, mut and, mut comma) = (false, false, false);
         loop {
-            while let Some(tok @ (Tok::Comma | Tok::Semicolon | Tok::NewRow | Tok::And | Tok::Or)) = self.peek() {
+            while let Some(tok @ (Tok::Comma | Tok::Semicolon | Tok::NewRow | Tok::And | Tok::Or)) =
+                self.peek()
+            {
                 or |= *tok == Tok::Or;
                 and |= *tok == Tok::And;
                 comma |= !matches!(tok, Tok::And | Tok::Or);
@@ -304,7 +306,8 @@ impl Parser<'_> {
         while matches!(self.peek(), Some(Tok::Word(_) | Tok::Mid))
             || (self.pos + 1 == self.tokens.len() && matches!(self.peek(), Some(Tok::Colon | Tok::Bang)))
         {
-            if let Some(word) = self.word_at(0).filter(|w| !matches!(w.as_str(), "is" | "are" | "an" | "a" | "the"))
+            if let Some(word) =
+                self.word_at(0).filter(|w| !matches!(w.as_str(), "is" | "are" | "an" | "a" | "the"))
                 && note.len() < 80
             {
                 if !note.is_empty() {
@@ -1045,7 +1048,9 @@ impl Parser<'_> {
                 }
                 _ => self.leaf(token),
             },
-            Tok::Name(det) if det == "det" && matches!(self.peek(), Some(Tok::Begin(_))) => self.determinant(),
+            Tok::Name(det) if det == "det" && matches!(self.peek(), Some(Tok::Begin(_))) => {
+                self.determinant()
+            }
             Tok::Name(gamma) if gamma == "Gamma" && self.peek() == Some(&Tok::Open(Delim::Paren)) => {
                 self.gamma()
             }
@@ -1208,10 +1213,12 @@ impl Parser<'_> {
                 }
                 // one thousand, two hundred
                 Some(Tok::Comma)
-                    if matches!(list.last().map(String::as_str), Some("thousand" | "million" | "billion"))
-                        && self.word_at(n + 1).is_some_and(|w| {
-                            words::number(&[&w]).is_some_and(|(v, _)| v < BigRational::from_integer(100.into()))
-                        }) => {}
+                    if matches!(
+                        list.last().map(String::as_str),
+                        Some("thousand" | "million" | "billion")
+                    ) && self.word_at(n + 1).is_some_and(|w| {
+                        words::number(&[&w]).is_some_and(|(v, _)| v < BigRational::from_integer(100.into()))
+                    }) => {}
                 _ => break,
             }
             n += 1;

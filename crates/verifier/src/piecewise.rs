@@ -150,7 +150,6 @@ pub fn compare(a: &Value, b: &Value) -> Option<Outcome> {
     })
 }
 
-
 #[cfg(test)]
 mod tests {
     use crate::{Gold, Response, verify};

@@ -51,7 +51,12 @@ fn big(kind: Big, from: i64, to: Node, body: Node) -> Node {
 pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
     let at = terms.iter().position(is_dots)?;
     let (prefix, suffix) = (&terms[..at], &terms[at + 1..]);
-    if prefix.len() < 2 || suffix.is_empty() || suffix.iter().any(is_dots) || terms.len() > 32 || !is_small(terms) {
+    if prefix.len() < 2
+        || suffix.is_empty()
+        || suffix.iter().any(is_dots)
+        || terms.len() > 32
+        || !is_small(terms)
+    {
         return None;
     }
     let last = &suffix[suffix.len() - 1];
@@ -141,8 +146,11 @@ fn by_numbers(prefix: &[Node], last: &Node, kind: Big) -> Option<Node> {
     if steps > BigRational::from_integer(ITEMS.into()) {
         return None;
     }
-    let fits =
-        prefix.iter().enumerate().skip(2).all(|(i, t)| same(t, &body.substitute(INDEX, &Node::int(i as i64))));
+    let fits = prefix
+        .iter()
+        .enumerate()
+        .skip(2)
+        .all(|(i, t)| same(t, &body.substitute(INDEX, &Node::int(i as i64))));
     fits.then(|| big(kind, 0, rational(steps), body))
 }
 
@@ -168,7 +176,12 @@ fn unify(a: &Node, b: &Node, last: &Node, steps: &mut Option<BigRational>, depth
     }
     let shape = |n: &Node| n.map_children(&mut |_| Node::Dots);
     let (x, y, z) = (a.children(), b.children(), last.children());
-    if x.is_empty() || x.len() != y.len() || x.len() != z.len() || shape(a) != shape(b) || shape(b) != shape(last) {
+    if x.is_empty()
+        || x.len() != y.len()
+        || x.len() != z.len()
+        || shape(a) != shape(b)
+        || shape(b) != shape(last)
+    {
         return (a == b && b == last).then(|| a.clone());
     }
     let mut parts = Vec::with_capacity(x.len());
@@ -308,7 +321,10 @@ mod tests {
     fn sums_and_products() {
         assert!(equal("1+2+\\cdots+n", "\\frac{n(n+1)}{2}"));
         assert!(equal("1\\cdot3\\cdot5\\cdots(2n-1)", "\\frac{(2n)!}{2^n n!}"));
-        assert!(equal("\\frac{1}{1\\cdot2}+\\frac{1}{2\\cdot3}+\\cdots+\\frac{1}{99\\cdot100}", "\\frac{99}{100}"));
+        assert!(equal(
+            "\\frac{1}{1\\cdot2}+\\frac{1}{2\\cdot3}+\\cdots+\\frac{1}{99\\cdot100}",
+            "\\frac{99}{100}"
+        ));
         assert!(equal("1+\\frac12+\\frac13+\\cdots+\\frac1{10}", "\\frac{7381}{2520}"));
         assert!(!equal("1+\\frac12+\\frac14+\\cdots+\\frac1{10}", "\\frac{7381}{2520}"));
         assert!(!equal("1+2+\\cdots+n", "\\frac{n(n-1)}{2}"));

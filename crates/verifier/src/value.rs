@@ -122,8 +122,12 @@ impl Value {
             }
             Value::List(v) => Value::List(all(v)),
             Value::Set(v) => Value::Set(all(v)),
-            Value::Tuple { open, close, items } => Value::Tuple { open: *open, close: *close, items: all(items) },
-            Value::System(v) => Value::System(v.iter().map(|(n, x)| (n.clone(), x.substitute(name, by))).collect()),
+            Value::Tuple { open, close, items } => {
+                Value::Tuple { open: *open, close: *close, items: all(items) }
+            }
+            Value::System(v) => {
+                Value::System(v.iter().map(|(n, x)| (n.clone(), x.substitute(name, by))).collect())
+            }
             Value::Assign { name: n, argument, value, .. } => Value::Assign {
                 name: n.clone(),
                 argument: argument.clone(),
@@ -137,7 +141,9 @@ impl Value {
     fn scalars(&self) -> Vec<&Scalar> {
         match self {
             Value::Scalar(s) => vec![s],
-            Value::List(v) | Value::Set(v) | Value::Tuple { items: v, .. } => v.iter().flat_map(Value::scalars).collect(),
+            Value::List(v) | Value::Set(v) | Value::Tuple { items: v, .. } => {
+                v.iter().flat_map(Value::scalars).collect()
+            }
             Value::System(v) => v.iter().flat_map(|(_, x)| x.scalars()).collect(),
             Value::Assign { value, .. } => value.scalars(),
             _ => Vec::new(),
@@ -220,7 +226,8 @@ pub fn trim(text: &str) -> &str {
 /// The name that a relation bounds, if it is one name.
 fn subject(node: &Node) -> Option<String> {
     match node {
-        Node::Rel(terms, ops) if ops[..] == [Relation::In] || ops[..] == [Relation::NotIn] => match &terms[0] {
+        Node::Rel(terms, ops) if ops[..] == [Relation::In] || ops[..] == [Relation::NotIn] => match &terms[0]
+        {
             Node::Var(name) => Some(name.clone()),
             _ => None,
         },
@@ -304,7 +311,8 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
                 return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
             }
             let value = convert(&node, policy, 0)?;
-            let kept = matches!(node, Node::Rel(..) | Node::List(_) | Node::Or(_) | Node::Set(..) | Node::Noted(..));
+            let kept =
+                matches!(node, Node::Rel(..) | Node::List(_) | Node::Or(_) | Node::Set(..) | Node::Noted(..));
             Ok((value, kept.then_some(node)))
         }
         Err(e) => words().ok_or(e),
@@ -795,10 +803,12 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
             parts.extend(v.iter().cloned());
             convert(&Node::Mul(parts), policy, depth + 1)
         }
-        Node::Neg(x) if matches!(**x, Node::Matrix(_)) => match scaled_matrix(&[Node::int(-1), (**x).clone()]) {
-            Some(matrix) => convert(&matrix, policy, depth + 1),
-            None => err("a matrix"),
-        },
+        Node::Neg(x) if matches!(**x, Node::Matrix(_)) => {
+            match scaled_matrix(&[Node::int(-1), (**x).clone()]) {
+                Some(matrix) => convert(&matrix, policy, depth + 1),
+                None => err("a matrix"),
+            }
+        }
         // P(3, 4): a named point.
         Node::Mul(v)
             if matches!(&v[..], [Node::Var(name), Node::Group { open: Delim::Paren, close: Delim::Paren, items }]
@@ -1256,8 +1266,10 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
             return convert(last, policy, depth + 1);
         }
         // (x, y) = (1, 2)
-        if let (Node::Group { open: Delim::Paren, items, .. }, Node::Group { open: Delim::Paren, items: values, .. }) =
-            (first, last)
+        if let (
+            Node::Group { open: Delim::Paren, items, .. },
+            Node::Group { open: Delim::Paren, items: values, .. },
+        ) = (first, last)
             && items.len() == values.len()
             && !values.iter().any(|v| is_dots(v) || v.any(&mut |n| matches!(n, Node::PlusMinus(..))))
         {
@@ -1515,16 +1527,15 @@ fn enumerated(head: &Node, condition: &Node, policy: &Policy, depth: u32) -> Opt
                 let bound = conditions.first().is_some_and(
                     |c| matches!(c, Node::Rel(t, o) if o[..] == [Relation::Eq] && t[0] == Node::Var(name.clone())),
                 );
-                return (bound && values.len() <= 1000).then_some(())
-                    .and_then(|()| {
-                        values
-                            .iter()
-                            .map(|v| match v {
-                                Value::Scalar(s) => Some(scalar(&head.substitute(name, &s.node), policy)),
-                                _ => None,
-                            })
-                            .collect()
-                    });
+                return (bound && values.len() <= 1000).then_some(()).and_then(|()| {
+                    values
+                        .iter()
+                        .map(|v| match v {
+                            Value::Scalar(s) => Some(scalar(&head.substitute(name, &s.node), policy)),
+                            _ => None,
+                        })
+                        .collect()
+                });
             }
         },
     };
