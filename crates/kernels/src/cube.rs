@@ -302,7 +302,7 @@ fn elementwise(tensor: &CubeTensor) -> Option<(CubeCount, CubeDim)> {
 /// Rows and their length.
 fn rows(tensor: &CubeTensor) -> (u32, usize) {
     let shape = tensor.shape();
-    let dim = shape.dims.last().copied().unwrap_or(0);
+    let dim = shape.as_slice().last().copied().unwrap_or(0);
     let rows = tensor.meta.num_elements().checked_div(dim).unwrap_or(0);
     (u32::try_from(rows).expect("fewer than 2^32 rows"), dim)
 }
