@@ -35,6 +35,8 @@ pub(crate) struct TensorEngine<'a> {
     /// Attend to all columns of the cache, those not yet written hidden by the mask: shapes then change once in
     /// [`GROWTH`] steps and no part of the cache is copied. On a GPU that is far cheaper than the columns it saves.
     whole: bool,
+    /// The length of one of the prompts: it decides between sets of rotary frequencies, and all rows agree.
+    reach: usize,
     prompt_logits: Vec<f32>,
     logits: Vec<f32>,
 }
@@ -52,6 +54,7 @@ impl<'a> TensorEngine<'a> {
             column: 0,
             capacity: 0,
             whole: !on_cpu(&model.device()),
+            reach: 0,
             prompt_logits: Vec::new(),
             logits: Vec::new(),
         }
@@ -99,6 +102,7 @@ impl Engine for TensorEngine<'_> {
         let model = self.model;
         let device = model.device();
         let longest = prompts.iter().map(|(p, _)| p.len()).max().unwrap_or(0);
+        self.reach = longest;
         let texts: Vec<&[u32]> = prompts.iter().map(|(p, _)| *p).collect();
         let mut fresh = Vec::new();
         let hidden = model.run(Inputs::new(model.batch(&texts)?), |keys| fresh.push(keys));
@@ -170,7 +174,7 @@ impl Engine for TensorEngine<'_> {
         let columns = if self.whole { self.capacity } else { column + 1 };
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [held, 1]), &device);
         let positions = starts.iter().map(|start| (column - start) as u32);
-        let table = RotaryTable::new(&model.config.rope, positions, column + 1, &device);
+        let table = RotaryTable::new(&model.config.rope, positions, self.reach, &device);
         let mut masks: Vec<(Option<usize>, Option<Tensor<4, Bool>>)> = Vec::new();
         let mut x = model.embed(ids);
         for (layer, keys) in model.layers.iter().zip(&mut self.cache) {

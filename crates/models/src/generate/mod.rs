@@ -71,7 +71,11 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    fn check(&self) -> Result<()> {
+    /// Checks the ranges of all settings.
+    ///
+    /// # Errors
+    /// If one is out of its range; the error names it.
+    pub fn check(&self) -> Result<()> {
         let wrong = |what: &str, found: f64| Err(Error::Request(format!("{what}, found {found}")));
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return wrong("temperature: expected 0 or a positive number", self.temperature);
@@ -320,7 +324,13 @@ fn admit(
     let mut admitted = Admitted { prompts: Vec::new(), rows: 0 };
     let mut prompts: Vec<(&[u32], usize)> = Vec::new();
     let mut longest = longest;
+    let is_long = |request: usize| model.config.rope.is_long(requests[request].prompt.len());
     while let Some((request, first, count)) = waiting.pop() {
+        // One pass has one set of rotary frequencies.
+        if rows.first().is_some_and(|row| is_long(row.request) != is_long(request)) {
+            waiting.push((request, first, count));
+            break;
+        }
         let total = rows.len() + 1;
         let bytes = row_bytes(model, longest.max(length(request)));
         let affordable = usize::try_from(sampling.memory_budget / bytes.max(1)).unwrap_or(usize::MAX);
