@@ -7,13 +7,18 @@
 # are JSON lines in $OUT/results.jsonl, written as they come; logs lie beside it; a table ends the output. Every part has its
 # own time limit, so that one that hangs loses only itself.
 #
+# The folder holds `parity`, and where wanted `parity-cube` (built with the feature `cube`: measured instead of the plain one if
+# its comparison succeeds), `parity-fusion` (a control with burn's fusion), `generate`, `score`, `reproduce`.
+#
 #   DEVICE=cpu SMALL=1   the same with tiny models on a CPU: a test of this script
 #   KEEP_GOING=1         measure even if the comparison with the CPU fails
 #   MINUTES=6            the whole script's limit
+#   ROOT=.               the workspace root, if this script is not in it
 set -uo pipefail
 bin=$(cd "${1:?the folder with the binaries is missing}" && pwd)
-root=$(cd "$(dirname "$0")/../.." && pwd)
-reference=$root/tools/gpu/reference.py
+here=$(cd "$(dirname "$0")" && pwd)
+root=${ROOT:-$(cd "$here/../.." && pwd)}
+reference=$here/reference.py
 device=${DEVICE:-cuda}
 small=${SMALL:-}
 export OUT=${OUT:-/tmp/gpu-check}
@@ -86,22 +91,30 @@ dtypes=(bf16 f32)
 [ "$device" = cpu ] && dtypes=(f32)
 
 generate() { # MODEL DTYPE REPEATS LABEL [BINARY]
-    echo "$bin/${5:-parity}" speed generate --device "$device" --model "$work/$1" --dtype "$2" --batch $batches --prompt $prompt \
+    echo "${5:-$best}" speed generate --device "$device" --model "$work/$1" --dtype "$2" --batch $batches --prompt $prompt \
         --new $new --repeats "$3" --label "$4" --output "$results"
 }
 train() { # SHAPE REPEATS LABEL [BINARY]
     local of="--shape $1 --batch $rows --prompt $time"
     if [ "$1" = "${models[0]}" ]; then of="--model $work/$1 --batch $real_rows --prompt $((4 * time))"; fi
-    echo "$bin/${4:-parity}" speed train --device "$device" $of --repeats "$2" --label "$3" --output "$results"
+    echo "${4:-$best}" speed train --device "$device" $of --repeats "$2" --label "$3" --output "$results"
 }
 
 # Side by side: the comparison in lanes, the folders of random weights, and the first run of everything that is measured later,
 # which compiles its kernels. Choices between kernels made under this load are not kept.
 echo "-- comparison with the CPU, and first runs"
 comparisons=(matrix causal_attention decode,rotary,norm,swiglu,softmax,adamw,writes token_log_probs,model,sampling,stories supervised,GRPO)
-pids=()
+plain=$bin/parity best=$bin/parity
+[ -x "$bin/parity-cube" ] && best=$bin/parity-cube
+pids=() cube_pids=()
+if [ "$best" != "$plain" ]; then
+    for only in attention,rotary,norm,swiglu,adamw model,sampling,stories,supervised,GRPO; do
+        part "parity-cube: $only" 170 "cube-${only%%,*}" "$best" check --device "$device" --only "$only" --output "$results" &
+        cube_pids+=($!)
+    done
+fi
 for only in "${comparisons[@]}"; do
-    part "parity: $only" 170 "parity-${only%%,*}" "$bin/parity" check --device "$device" --only "$only" --output "$results" &
+    part "parity: $only" 170 "parity-${only%%,*}" "$plain" check --device "$device" --only "$only" --output "$results" &
     pids+=($!)
 done
 (
@@ -119,7 +132,11 @@ done
 warm=$!
 failed=0
 for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+for pid in "${cube_pids[@]}"; do wait "$pid" || best=$plain; done
 grep -h -E '^FAIL|panicked' "$work"/lanes/parity-*/output
+grep -h -E '^FAIL|panicked' "$work"/lanes/cube-*/output 2>/dev/null | sed 's/^/cube: /'
+echo "measured: $best"
+note "{\"part\": \"parity\", \"name\": \"measured\", \"binary\": \"$(basename "$best")\"}"
 echo "comparison: $([ $failed = 0 ] && echo close everywhere || echo NOT close)"
 note "{\"part\": \"parity\", \"name\": \"verdict\", \"failed\": $failed}"
 if [ $failed != 0 ] && [ -z "${KEEP_GOING:-}" ]; then
@@ -140,6 +157,10 @@ fi
 echo "-- measurements"
 part "${models[0]} ${dtypes[0]}" 60 "${models[0]}-${dtypes[0]}" $(generate "${models[0]}" "${dtypes[0]}" 2 measured)
 part "train ${models[0]}" 40 "train-${models[0]}" $(train "${models[0]}" $steps measured)
+if [ "$best" != "$plain" ]; then
+    part "composed: ${models[0]} ${dtypes[0]}" 60 "${models[0]}-${dtypes[0]}" $(generate "${models[0]}" "${dtypes[0]}" 1 composed "$plain")
+    part "composed: train ${models[0]}" 40 "train-${models[0]}" $(train "${models[0]}" 5 composed "$plain")
+fi
 part "PyTorch: all of it" 100 python python3 "$reference" measure --device "$device" --folder "$work" --models "${models[@]}" \
     --shapes "${shapes[@]}" --batch $batches --prompt $prompt --new $new --rows $rows --time $time --real-rows $real_rows \
     --output "$results"
@@ -159,8 +180,8 @@ fi
 if [ -x "$bin/parity-fusion" ]; then
     part "fusion: parity" 90 fusion "$bin/parity-fusion" check --device "$device" --output "$OUT/fusion.jsonl"
     grep -h -E '^FAIL|panicked|comparisons' "$work/lanes/fusion/output" | head -8
-    part "fusion: ${models[0]} ${dtypes[0]}" 60 fusion $(generate "${models[0]}" "${dtypes[0]}" 2 fusion parity-fusion)
-    part "fusion: train ${models[0]}" 60 fusion $(train "${models[0]}" 5 fusion parity-fusion)
+    part "fusion: ${models[0]} ${dtypes[0]}" 60 fusion $(generate "${models[0]}" "${dtypes[0]}" 2 fusion "$bin/parity-fusion")
+    part "fusion: train ${models[0]}" 60 fusion $(train "${models[0]}" 5 fusion "$bin/parity-fusion")
 fi
 python3 "$reference" summary --results "$results"
 echo "done after ${SECONDS}s"

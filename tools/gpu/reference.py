@@ -238,18 +238,18 @@ def summary(args):
 
     theirs = {key(r): r for r in of("speed") if r["label"] == "pytorch"}
     first = {key(r): r for r in of("speed") if r["label"] == "first"}
-    print(f"{'':34}{'tokens/s':>12}{'PyTorch':>12}{'ratio':>8}{'share':>8}  first run, compiling | cached")
+    print(f"{'':42}{'tokens/s':>12}{'PyTorch':>12}{'ratio':>8}{'share':>8}  first run, compiling | cached")
     for record in of("speed"):
-        if record["label"] not in ("measured", "fusion"):
+        if record["label"] not in ("measured", "composed", "fusion"):
             continue
         other, before = theirs.get(key(record), {}), first.get(key(record), {})
-        label = f"{name(record)} {record['dtype']} x{record['batch']}" + (" fusion" if record["label"] == "fusion" else "")
+        label = f"{name(record)} {record['dtype']} x{record['batch']}" + ("" if record["label"] == "measured" else f" {record['label']}")
 
         def line(what, field, share, started):
             mine, their = record[field], other.get(field)
             ratio = f"{mine / their:.2f}" if their else "-"
             print(
-                f"{what + ' ' + label:34}{mine:12.0f}{their or 0:12.0f}{ratio:>8}{share:>8}"
+                f"{what + ' ' + label:42}{mine:12.0f}{their or 0:12.0f}{ratio:>8}{share:>8}"
                 f"  {before.get(started, float('nan')):.1f} s | {record[started]:.1f} s"
             )
 
