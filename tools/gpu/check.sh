@@ -7,12 +7,15 @@
 # are JSON lines in $OUT/results.jsonl, written as they come; logs lie beside it; a table ends the output. Every part has its
 # own time limit, so that one that hangs loses only itself.
 #
-# The folder holds `parity`, and where wanted `parity-cube` (built with the feature `cube`: measured instead of the plain one if
-# its comparison succeeds), `parity-fusion` (a control with burn's fusion), `generate`, `score`, `reproduce`.
+# The folder holds `parity`, and where wanted `parity-cube` (built with the feature `cube`: compared and measured beside the plain
+# one), `generate` and `score`, and `reproduce`.
 #
 #   DEVICE=cpu SMALL=1   the same with tiny models on a CPU: a test of this script
-#   KEEP_GOING=1         measure even if the comparison with the CPU fails
+#   KEEP_GOING=1         with SMALL: measure even if the comparison with the CPU fails
+#   PEER=1               measure all of PyTorch's side, not just a control of two figures
 #   MINUTES=6            the whole script's limit
+#   JOBS=6               lanes side by side while kernels are compiled and chosen (each keeps about one core busy)
+#   FIRST="supervised"   lanes to start before others, see `lanes` below
 #   ROOT=.               the workspace root, if this script is not in it
 set -uo pipefail
 bin=$(cd "${1:?the folder with the binaries is missing}" && pwd)
@@ -28,28 +31,48 @@ end=$((SECONDS + 60 * ${MINUTES:-6}))
 mkdir -p "$OUT"
 results=$OUT/results.jsonl
 log=$OUT/log.txt
+# The lowest level settles for a kernel at 60% of the peak and tells fewer sizes apart. The driver's own cache is shared.
+export CUBECL_AUTOTUNE_LEVEL=${CUBECL_AUTOTUNE_LEVEL:-minimal} CUDA_CACHE_PATH=$work/driver CUDA_CACHE_MAXSIZE=4294967296
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore
 
 note() { printf '%s\n' "$1" >>"$results"; }
 
-# part NAME LIMIT LANE COMMAND...: runs a command in a lane's folder, for LIMIT seconds at most and not beyond the script's end.
-# A lane keeps the kernels it compiles, apart from other lanes, so that lanes can be filled side by side.
+# Side by side until `gate` at the latest, then one at a time until `end`.
+gate=$((end - 90))
+stop=$gate
+
+# part NAME LIMIT LANE COMMAND...: runs a command in a lane's folder, for LIMIT seconds at most and not beyond `stop`.
+# A lane keeps its kernels, its choices between kernels and the device's peak rates, apart from other lanes: the database of
+# them is one file, and sharing it between running processes is experimental. CUBECL_THROUGHPUT_CACHE must stay on: without
+# it the peak rates are measured again for every choice, which takes seconds.
 part() {
-    local name=$1 limit=$2 lane=$work/lanes/$3 left=$((end - SECONDS)) started=$SECONDS status=skipped
+    local name=$1 limit=$2 lane=$work/lanes/$3 left=$((stop - SECONDS)) started=$SECONDS status=skipped
     shift 3
     if [ "$limit" -gt "$left" ]; then limit=$left; fi
     if [ ! -d "$lane" ]; then
         mkdir -p "$lane"
-        printf '[environment]\npath = "local"\n\n[compilation]\ncache = true\n' >"$lane/cubecl.toml"
+        cat >"$lane/cubecl.toml" <<TOML
+[environment]
+path = "local"
+
+[compilation]
+cache = true
+
+[autotune.bench]
+min_samples = 2
+max_samples = 5
+TOML
         ln -s "$root/crates" "$lane/crates"
     fi
     if [ "$limit" -ge 5 ]; then
         (cd "$lane" && exec timeout -k 5 "$limit" "$@") >"$lane/output" 2>&1 &
         local pid=$!
-        echo $pid >>"$work/pids"
         wait $pid
         status=$?
-        { printf '\n== %s (exit %s)\n' "$name" "$status"; tail -c 20000 "$lane/output"; } >>"$log"
+        {
+            printf '\n== %s (exit %s, %s choices between kernels)\n' "$name" "$status" "$(grep -c Tuning "$lane/output")"
+            grep -v -E 'INFO.*(Tuning|autotune cache)' "$lane/output" | tail -c 20000
+        } >>"$log"
     fi
     printf '%4ss  %-48s %4ss  exit %s\n' $SECONDS "$name" $((SECONDS - started)) "$status"
     note "{\"part\": \"script\", \"name\": \"$name\", \"seconds\": $((SECONDS - started)), \"exit\": \"$status\", \"at\": $SECONDS}"
@@ -90,98 +113,107 @@ fi
 dtypes=(bf16 f32)
 [ "$device" = cpu ] && dtypes=(f32)
 
-generate() { # MODEL DTYPE REPEATS LABEL [BINARY]
-    echo "${5:-$best}" speed generate --device "$device" --model "$work/$1" --dtype "$2" --batch $batches --prompt $prompt \
-        --new $new --repeats "$3" --label "$4" --output "$results"
+generate() { # MODEL DTYPE BATCHES REPEATS LABEL [BINARY]
+    echo "${6:-$plain}" speed generate --device "$device" --model "$work/$1" --dtype "$2" --batch "$3" --prompt $prompt \
+        --new $new --repeats "$4" --label "$5" --output "$results"
 }
 train() { # SHAPE REPEATS LABEL [BINARY]
     local of="--shape $1 --batch $rows --prompt $time"
     if [ "$1" = "${models[0]}" ]; then of="--model $work/$1 --batch $real_rows --prompt $((4 * time))"; fi
-    echo "${4:-$best}" speed train --device "$device" $of --repeats "$2" --label "$3" --output "$results"
+    echo "${4:-$plain}" speed train --device "$device" $of --repeats "$2" --label "$3" --output "$results"
+}
+compare() { # ONLY LANE [BINARY]
+    part "$(basename "${3:-$plain}"): $1" 400 "$2" "${3:-$plain}" check --device "$device" --only "$1" --output "$results"
+    local status=$?
+    [ $status = 0 ] || echo "$(basename "${3:-$plain}"): $1" >>"$work/unfinished"
+    grep -h -E '^FAIL|panicked' "$work/lanes/$2/output"
+    return $status
+}
+folder() { # MODEL: waits until its folder is written
+    while [ ! -e "$work/$1.written" ] && [ $SECONDS -lt $stop ]; do sleep 0.5; done
 }
 
-# Side by side: the comparison in lanes, the folders of random weights, and the first run of everything that is measured later,
-# which compiles its kernels. Choices between kernels made under this load are not kept.
-echo "-- comparison with the CPU, and first runs"
-comparisons=(matrix causal_attention decode,rotary,norm,swiglu,softmax,adamw,writes token_log_probs,model,sampling,stories supervised,GRPO)
-plain=$bin/parity best=$bin/parity
-[ -x "$bin/parity-cube" ] && best=$bin/parity-cube
-pids=() cube_pids=()
-if [ "$best" != "$plain" ]; then
-    for only in attention,rotary,norm,swiglu,adamw model,sampling,stories,supervised,GRPO; do
-        part "parity-cube: $only" 170 "cube-${only%%,*}" "$best" check --device "$device" --only "$only" --output "$results" &
-        cube_pids+=($!)
-    done
-fi
-for only in "${comparisons[@]}"; do
-    part "parity: $only" 170 "parity-${only%%,*}" "$plain" check --device "$device" --only "$only" --output "$results" &
-    pids+=($!)
-done
-(
-    export CUBECL_AUTOTUNE_CACHE=0 CUBECL_THROUGHPUT_CACHE=0
-    for shape in "${shapes[@]}"; do part "first run: train $shape" 150 "train-$shape" $(train "$shape" 1 first) & done
-    part "folders of random weights" 60 folders python3 "$reference" folders --device "$device" --into "$work" "${models[@]}"
-    for model in "${models[@]}"; do
-        for dtype in "${dtypes[@]}"; do
-            part "first run: $model $dtype" 150 "$model-$dtype" $(generate "$model" "$dtype" 1 first) &
-        done
-    done
-    part "first run: train ${models[0]}" 150 "train-${models[0]}" $(train "${models[0]}" 1 first) &
-    wait
-) &
-warm=$!
-failed=0
-for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
-for pid in "${cube_pids[@]}"; do wait "$pid" || best=$plain; done
-grep -h -E '^FAIL|panicked' "$work"/lanes/parity-*/output
-grep -h -E '^FAIL|panicked' "$work"/lanes/cube-*/output 2>/dev/null | sed 's/^/cube: /'
-echo "measured: $best"
-note "{\"part\": \"parity\", \"name\": \"measured\", \"binary\": \"$(basename "$best")\"}"
-echo "comparison: $([ $failed = 0 ] && echo close everywhere || echo NOT close)"
-note "{\"part\": \"parity\", \"name\": \"verdict\", \"failed\": $failed}"
-if [ $failed != 0 ] && [ -z "${KEEP_GOING:-}" ]; then
-    kill $(cat "$work/pids") $warm 2>/dev/null
-    tail -c 3000 "$work"/lanes/parity-*/output
-    exit 1
-fi
-wait $warm
+plain=$bin/parity cube=$bin/parity-cube
+main=${models[0]}
 
-# Small real checks, with the binaries a user runs.
-if [ -x "$bin/generate" ] && [ -x "$bin/score" ]; then
-    part "generate and score: stories260K" 60 stories python3 "$reference" stories --device "$device" --bin "$bin" --root "$root" \
-        --output "$results"
-    tail -4 "$work/lanes/stories/output"
-fi
+# A lane's parts, one after another. Their first runs compile and choose kernels; figures of them are labelled `first`.
+lane() {
+    case $1 in
+    supervised) compare supervised,GRPO supervised ;;
+    sampling) compare model,sampling,stories sampling ;;
+    operations)
+        compare softmax,adamw,writes operations
+        compare decode,norm,swiglu,rotary operations
+        compare matrix,token_log_probs operations
+        compare causal_attention operations
+        ;;
+    reproduce)
+        [ -x "$bin/reproduce" ] || return
+        part "reproduce --quick" 400 reproduce "$bin/reproduce" --quick --device "$device" --run-dir "$work/quick"
+        python3 "$reference" quick --run "$work/quick" --output "$results"
+        tail -3 "$work/lanes/reproduce/output"
+        ;;
+    commands) # with the binaries that a user runs
+        [ -x "$bin/generate" ] && [ -x "$bin/score" ] || return
+        part "generate and score: stories260K" 120 commands python3 "$reference" stories --device "$device" --bin "$bin" \
+            --root "$root" --output "$results"
+        tail -4 "$work/lanes/commands/output"
+        ;;
+    train) for shape in "${shapes[@]}"; do part "first run: train $shape" 400 train $(train "$shape" 3 first); done ;;
+    cube)
+        [ -x "$cube" ] || return
+        compare model,sampling,stories,supervised,GRPO,adamw,decode cube "$cube"
+        ;;
+    *) # MODEL-DTYPE
+        folder "${1%-*}"
+        part "first run: $1" 400 "$1" $(generate "${1%-*}" "${1#*-}" $batches 1 first)
+        ;;
+    esac
+}
+lanes=(supervised sampling operations reproduce)
+for dtype in "${dtypes[@]}"; do lanes+=("$main-$dtype"); done
+lanes+=(train)
+[ ${#models[@]} -gt 1 ] && lanes+=("${models[1]}-${dtypes[0]}")
+lanes+=(commands cube)
+lanes=(${FIRST:-} "${lanes[@]}")
 
-# One at a time from here: these are the numbers.
-echo "-- measurements"
-part "${models[0]} ${dtypes[0]}" 60 "${models[0]}-${dtypes[0]}" $(generate "${models[0]}" "${dtypes[0]}" 2 measured)
-part "train ${models[0]}" 40 "train-${models[0]}" $(train "${models[0]}" $steps measured)
-if [ "$best" != "$plain" ]; then
-    part "composed: ${models[0]} ${dtypes[0]}" 60 "${models[0]}-${dtypes[0]}" $(generate "${models[0]}" "${dtypes[0]}" 1 composed "$plain")
-    part "composed: train ${models[0]}" 40 "train-${models[0]}" $(train "${models[0]}" 5 composed "$plain")
-fi
-part "PyTorch: all of it" 100 python python3 "$reference" measure --device "$device" --folder "$work" --models "${models[@]}" \
-    --shapes "${shapes[@]}" --batch $batches --prompt $prompt --new $new --rows $rows --time $time --real-rows $real_rows \
-    --output "$results"
-for shape in "${shapes[@]}"; do part "train $shape" 30 "train-$shape" $(train "$shape" $steps measured); done
+echo "-- comparison with the CPU, and first runs: ${JOBS:-6} lanes side by side"
 for model in "${models[@]}"; do
-    for dtype in "${dtypes[@]}"; do
-        [ "$model-$dtype" = "${models[0]}-${dtypes[0]}" ] && continue
-        part "$model $dtype" 45 "$model-$dtype" $(generate "$model" "$dtype" 2 measured)
-    done
+    part "folder of random weights: $model" 90 folders python3 "$reference" folders --device "$device" --into "$work" "$model" \
+        && touch "$work/$model.written"
+done &
+started=" "
+for name in "${lanes[@]}"; do
+    case $started in *" $name "*) continue ;; esac
+    started+="$name "
+    while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-6}" ] && [ $SECONDS -lt $gate ]; do sleep 0.3; done
+    lane "$name" &
 done
-if [ -x "$bin/reproduce" ]; then
-    part "reproduce --quick" 75 reproduce "$bin/reproduce" --quick --device "$device" --run-dir "$work/quick"
-    python3 "$reference" quick --run "$work/quick" --output "$results"
-fi
+wait
+failed=0
+[ -e "$work/unfinished" ] && failed=1 && sed 's/^/not close, or not finished: /' "$work/unfinished"
+note "{\"part\": \"parity\", \"name\": \"verdict\", \"failed\": $failed}"
+if [ -n "$small" ] && [ $failed != 0 ] && [ -z "${KEEP_GOING:-}" ]; then exit 1; fi
 
-# The control with burn's kernel fusion, if there is time and such a binary.
-if [ -x "$bin/parity-fusion" ]; then
-    part "fusion: parity" 90 fusion "$bin/parity-fusion" check --device "$device" --output "$OUT/fusion.jsonl"
-    grep -h -E '^FAIL|panicked|comparisons' "$work/lanes/fusion/output" | head -8
-    part "fusion: ${models[0]} ${dtypes[0]}" 60 fusion $(generate "${models[0]}" "${dtypes[0]}" 2 fusion "$bin/parity-fusion")
-    part "fusion: train ${models[0]}" 60 fusion $(train "${models[0]}" 5 fusion "$bin/parity-fusion")
+# One at a time from here: these are the numbers. Kernels come from the lanes of the first runs.
+echo "-- measurements"
+stop=$end
+measured() { # MODEL DTYPE
+    part "$1 $2" 35 "$1-$2" $(generate "$1" "$2" $batches 1 measured)
+}
+for dtype in "${dtypes[@]}"; do measured "$main" "$dtype"; done
+part "PyTorch: control" 40 python python3 "$reference" control --device "$device" --folder "$work" --model "$main" \
+    --prompt $prompt --new $new --output "$results"
+for shape in "${shapes[@]}"; do part "train $shape" 25 train $(train "$shape" $steps measured); done
+[ -x "$cube" ] && part "cube: $main ${dtypes[0]}" 35 "$main-${dtypes[0]}" $(generate "$main" "${dtypes[0]}" $batches 1 cube "$cube")
+[ ${#models[@]} -gt 1 ] && measured "${models[1]}" "${dtypes[0]}"
+if [ -n "${PEER:-}" ]; then
+    part "PyTorch: all of it" 100 python python3 "$reference" measure --device "$device" --folder "$work" --models "${models[@]}" \
+        --shapes "${shapes[@]}" --batch $batches --prompt $prompt --new $new --rows $rows --time $time --real-rows $real_rows \
+        --output "$results"
 fi
+# A control of the lowest level of choice: the default one, with a folder of its own.
+[ $((end - SECONDS)) -ge 45 ] && CUBECL_AUTOTUNE_LEVEL=balanced part "default level: $main ${dtypes[0]} x1" 100 control \
+    $(generate "$main" "${dtypes[0]}" 1 1 balanced)
 python3 "$reference" summary --results "$results"
 echo "done after ${SECONDS}s"

@@ -183,6 +183,18 @@ def measure(args):
                 generation(args, clock, name, dtype)
 
 
+def control(args):
+    """Two figures that tell whether another run's numbers may be compared with this one's."""
+    import torch
+
+    torch.set_float32_matmul_precision("high")
+    clock = Clock(args.device)
+    ceilings(args, clock)
+    for dtype, batch in [("f32", 1), ("bf16", 16)] if args.device == "cuda" else [("f32", 1)]:
+        args.batch = [batch]
+        generation(args, clock, args.model, dtype)
+
+
 def stories(args):
     """`generate` and `score` on stories260K, against transformers' golden file."""
     tests = pathlib.Path(args.root) / "crates/models/tests"
@@ -240,7 +252,7 @@ def summary(args):
     first = {key(r): r for r in of("speed") if r["label"] == "first"}
     print(f"{'':42}{'tokens/s':>12}{'PyTorch':>12}{'ratio':>8}{'share':>8}  first run, compiling | cached")
     for record in of("speed"):
-        if record["label"] not in ("measured", "composed", "fusion"):
+        if record["label"] not in ("measured", "cube", "balanced"):
             continue
         other, before = theirs.get(key(record), {}), first.get(key(record), {})
         label = f"{name(record)} {record['dtype']} x{record['batch']}" + ("" if record["label"] == "measured" else f" {record['label']}")
@@ -291,6 +303,9 @@ def main():
     sub.add_argument("--shapes", nargs="+")
     sub.add_argument("--batch", type=lambda text: [int(n) for n in text.split(",")])
     for option in ["prompt", "new", "rows", "time", "real-rows"]:
+        sub.add_argument(f"--{option}", type=int)
+    sub = command(control, "device", "folder", "output", "model")
+    for option in ["prompt", "new"]:
         sub.add_argument(f"--{option}", type=int)
     command(stories, "device", "bin", "root", "output")
     command(quick, "run", "output")
