@@ -112,7 +112,9 @@ impl CausalLm {
     pub fn with_embedding(mut self, embedding: Tensor<2>) -> Result<Self> {
         let (expected, found) = (self.embed_tokens.val().dims(), embedding.dims());
         if expected != found {
-            return Err(Error::Request(format!("token embedding: expected shape {expected:?}, found {found:?}")));
+            return Err(Error::Request(format!(
+                "token embedding: expected shape {expected:?}, found {found:?}"
+            )));
         }
         self.embed_tokens = Param::from_tensor(embedding);
         Ok(self)
