@@ -1,2 +1,152 @@
-//! Shared by the cross-crate tests: a small model to train.
+//! Shared by the tests of crates and programs: a tiny model folder, and files beside it.
 #![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use models::{CausalLm, Config, LlamaShape, Pretrained, Tokenizer};
+use serde_json::{Value, json};
+use tokenizers::AddedToken;
+use tokenizers::decoders::fuse::Fuse;
+use tokenizers::models::bpe::{BPE, Vocab};
+
+/// The template of the tiny folder: `<user>...<eos>` turns in a row.
+pub const CHAT_TEMPLATE: &str = "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<eos>\n\
+     {% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
+/// Characters of the tiny tokenizer, each a token: printable ASCII and the line break. `<pad>` is 0 and `<eos>` 1.
+fn tokenizer() -> tokenizers::Tokenizer {
+    let letters = (b' '..=b'~').map(|byte| char::from(byte).to_string());
+    let words = ["<pad>", "<eos>", "<unk>", "\n"].map(str::to_owned).into_iter().chain(letters);
+    let vocabulary: Vocab = words.enumerate().map(|(id, word)| (word, id as u32)).collect();
+    let model = BPE::builder().vocab_and_merges(vocabulary, Vec::new()).unk_token("<unk>".into());
+    let mut tokenizer = tokenizers::Tokenizer::new(model.build().expect("single characters need no merges"));
+    tokenizer.with_decoder(Some(Fuse::new()));
+    tokenizer.add_special_tokens(&[AddedToken::from("<pad>", true), AddedToken::from("<eos>", true)]);
+    tokenizer
+}
+
+/// Writes a Hugging Face folder with a Llama of random weights: one layer of width 16, 99 tokens of one character each,
+/// 512 positions, a chat template. Everything it says is noise; loading and a step take milliseconds.
+///
+/// # Panics
+/// If the folder cannot be written.
+pub fn tiny_folder(path: &Path) {
+    let shape = LlamaShape {
+        vocab_size: 99,
+        hidden_size: 16,
+        intermediate_size: 32,
+        layers: 1,
+        heads: 2,
+        kv_heads: 1,
+        max_positions: 512,
+        eos: vec![1],
+        pad: Some(0),
+        ..LlamaShape::default()
+    };
+    let config = Config::llama(shape).expect("the shape fits");
+    let model = CausalLm::init(&config, 7, &Device::flex()).expect("the model is small");
+    Pretrained::new(model, Some(Tokenizer::new(tokenizer()))).save(path).expect("the folder can be written");
+    let tokenizer_config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<eos>", "pad_token": "<pad>",
+        "chat_template": CHAT_TEMPLATE,
+    });
+    write_lines(&path.join("tokenizer_config.json"), &[tokenizer_config]);
+}
+
+/// Sums of one-digit numbers as questions: `{"id": "q0", "question": "1 + 2 = ?", "answer": "3"}`.
+#[must_use]
+pub fn sums(count: usize) -> Vec<Value> {
+    let sum = |i: usize| {
+        let (a, b) = (1 + i % 5, 1 + i * 3 % 4);
+        json!({"id": format!("q{i}"), "question": format!("{a} + {b} = ?"), "answer": (a + b).to_string()})
+    };
+    (0..count).map(sum).collect()
+}
+
+/// Writes one JSON value a line.
+///
+/// # Panics
+/// If the file cannot be written.
+pub fn write_lines(path: &Path, lines: &[Value]) {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(path, text).expect("the file can be written");
+}
+
+/// Reads one JSON value a line.
+///
+/// # Panics
+/// If the file cannot be read or holds something else.
+#[must_use]
+pub fn read_lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+/// Kills a program at `kills` moments of its life, starting it again each time, then lets it end.
+///
+/// `start` starts it; `log` is a JSONL file that grows a line a step. Every third kill comes within 60 milliseconds of the
+/// start, the others up to 40 milliseconds after some new line of the log, so that all of loading, sampling, updating and
+/// saving is hit.
+///
+/// # Panics
+/// If it ends before it was killed as often as that, or does not end well when it is left alone.
+pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> std::process::Command) {
+    use std::process::Stdio;
+    use std::thread::sleep;
+    use std::time::Duration;
+    let lines = || std::fs::read_to_string(log).map_or(0, |text| text.lines().count());
+    let mut random = 12345_u64;
+    for kill in 0..kills {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut child = start().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let before = lines();
+        let patience = Duration::from_millis((random >> 33) % if kill % 3 == 0 { 60 } else { 40 });
+        if kill % 3 != 0 {
+            // A resumed run first cuts its log, so a new line may also be the first of fewer.
+            while lines() == before {
+                assert!(child.try_wait().expect("it has a status").is_none(), "it ended before kill {kill}");
+                sleep(Duration::from_millis(1));
+            }
+        }
+        sleep(patience);
+        assert!(child.try_wait().expect("it has a status").is_none(), "it ended before kill {kill}");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it is gone");
+    }
+    let output = start().output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Asserts that two run folders ended alike: weights, optimiser, state, samples, results, and metrics but for times.
+///
+/// # Panics
+/// If they differ; the message names the file.
+pub fn assert_same_run(one: &Path, two: &Path) {
+    let bytes =
+        |path: std::path::PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let last = |run: &Path| {
+        let folder = std::fs::read_dir(run.join("checkpoints")).expect("there are checkpoints");
+        let steps =
+            folder.filter_map(|e| e.ok()?.file_name().to_str()?.strip_prefix("step-")?.parse::<u64>().ok());
+        steps.max().expect("there is a checkpoint")
+    };
+    assert_eq!(last(one), last(two), "the last checkpoints");
+    let checkpoint = format!("checkpoints/step-{}", last(one));
+    let mut files: Vec<String> = ["model.safetensors", "optimizer.safetensors", "state.json"]
+        .map(|name| format!("{checkpoint}/{name}"))
+        .to_vec();
+    files.extend(["model/model.safetensors", "results.json"].map(str::to_owned));
+    for entry in std::fs::read_dir(one.join("samples")).expect("there is a folder of samples") {
+        files.push(format!("samples/{}", entry.expect("it can be listed").file_name().to_string_lossy()));
+    }
+    for file in files {
+        assert!(bytes(one.join(&file)) == bytes(two.join(&file)), "{file} differs");
+    }
+    let metrics = |run: &Path| {
+        let mut lines = read_lines(&run.join("metrics.jsonl"));
+        lines.iter_mut().filter_map(Value::as_object_mut).for_each(|line| drop(line.remove("time")));
+        lines
+    };
+    assert_eq!(metrics(one), metrics(two), "metrics.jsonl differs");
+}

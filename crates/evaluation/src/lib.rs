@@ -7,6 +7,8 @@ mod diversity;
 mod error;
 pub mod figures;
 mod intervals;
+#[cfg(feature = "models")]
+pub mod local;
 mod pass_at_k;
 pub mod registry;
 pub mod theory;

@@ -10,6 +10,7 @@
 //! | function | replaces |
 //! |---|---|
 //! | [`token_log_probs`] | output head, log-softmax, gather, entropy |
+//! | [`logit_log_probs`] | the same, from logits that exist: log-softmax, gather, entropy |
 //! | [`causal_attention`] | scores, mask, softmax, weighted sum |
 //! | [`decode_attention`] | one step of attention against a key-value cache with a length per row |
 //! | [`rms_norm`], [`rotary`], [`swiglu`] | three to eight element-wise operations each |
@@ -20,12 +21,15 @@
 mod adamw;
 mod attention;
 pub mod composed;
+#[cfg(feature = "cube")]
+mod cube;
 mod decode;
 mod elementwise;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 mod gemm;
+mod logits;
 #[cfg(feature = "flex")]
 mod simd;
 mod token_log_probs;
@@ -34,4 +38,5 @@ pub use adamw::{AdamWState, AdamWStep, adamw_step};
 pub use attention::causal_attention;
 pub use decode::{decode_attention, log_softmax};
 pub use elementwise::{rms_norm, rotary, swiglu};
+pub use logits::{LogitLogProbsOps, logit_log_probs};
 pub use token_log_probs::{TokenLogProbsOps, token_log_probs};

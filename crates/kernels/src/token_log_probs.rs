@@ -292,16 +292,16 @@ fn fused(hidden: &burn_flex::FlexTensor, head: &burn_flex::FlexTensor) -> bool {
     hidden.dtype() == DType::F32 && head.dtype() == DType::F32 && head.shape().num_elements() <= 1 << 22
 }
 
-fn dims<T: TensorMetadata>(tensor: &T) -> [usize; 2] {
+pub(crate) fn dims<T: TensorMetadata>(tensor: &T) -> [usize; 2] {
     tensor.shape().dims()
 }
 
 /// The type sums run in.
-fn wide(dtype: DType) -> DType {
+pub(crate) fn wide(dtype: DType) -> DType {
     if dtype == DType::F64 { dtype } else { DType::F32 }
 }
 
-fn chunks(tokens: usize, chunk: usize) -> impl Iterator<Item = Slice> {
+pub(crate) fn chunks(tokens: usize, chunk: usize) -> impl Iterator<Item = Slice> {
     (0..tokens).step_by(chunk).map(move |start| Slice::from(start..(start + chunk).min(tokens)))
 }
 
@@ -316,12 +316,12 @@ fn scaled_logits<B: Backend>(
 }
 
 /// `-inf` (probability zero) becomes a large finite number, so that `p log p` is 0 and not NaN.
-fn finite<B: Backend>(log_probs: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn finite<B: Backend>(log_probs: FloatTensor<B>) -> FloatTensor<B> {
     B::float_clamp_min(log_probs, (-1e30).into())
 }
 
 /// `[n, vocabulary]` log-probabilities -> `[n, 1]` entropies.
-fn entropy<B: Backend>(log_probs: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn entropy<B: Backend>(log_probs: FloatTensor<B>) -> FloatTensor<B> {
     let weighted = B::float_mul(B::float_exp(log_probs.clone()), finite::<B>(log_probs));
     B::float_neg(B::float_sum_dim(weighted, 1))
 }

@@ -47,6 +47,13 @@ pub(crate) fn normal(seed: u64, name: &str, count: usize, deviation: f64) -> Vec
     values
 }
 
+/// `count` numbers of the stream of `(seed, name)`, uniform within `bound` of zero.
+pub(crate) fn uniform(seed: u64, name: &str, count: usize, bound: f64) -> Vec<f32> {
+    let mut stream = ChaCha8Rng::seed_from_u64(seed);
+    stream.set_stream(fnv(name.as_bytes()));
+    (0..count).map(|_| ((stream.random::<f64>() * 2.0 - 1.0) * bound) as f32).collect()
+}
+
 /// The 64-bit FNV-1a hash.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     bytes

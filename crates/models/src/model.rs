@@ -98,6 +98,28 @@ impl CausalLm {
         self.embed_tokens.val().device()
     }
 
+    /// The token embedding, `[vocab, hidden]`; it is the output head too where the configuration ties them.
+    #[must_use]
+    pub fn embedding(&self) -> Tensor<2> {
+        self.embed_tokens.val()
+    }
+
+    /// The same model with other rows in the token embedding, `[vocab, hidden]`: to begin training with what is known of
+    /// the words, for instance.
+    ///
+    /// # Errors
+    /// If the shape is not that of the present embedding.
+    pub fn with_embedding(mut self, embedding: Tensor<2>) -> Result<Self> {
+        let (expected, found) = (self.embed_tokens.val().dims(), embedding.dims());
+        if expected != found {
+            return Err(Error::Request(format!(
+                "token embedding: expected shape {expected:?}, found {found:?}"
+            )));
+        }
+        self.embed_tokens = Param::from_tensor(embedding);
+        Ok(self)
+    }
+
     /// Hidden states after the final norm, `[batch, time, hidden]`.
     #[must_use]
     pub fn hidden(&self, inputs: Inputs) -> Tensor<3> {

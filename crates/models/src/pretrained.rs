@@ -9,6 +9,7 @@ use burn::tensor::{DType, Device, Tensor};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
+use crate::chat::ChatTemplate;
 use crate::config::{Config, Family, read_json};
 use crate::error::{Error, Result};
 use crate::model::CausalLm;
@@ -24,6 +25,8 @@ pub struct Pretrained {
     pub model: CausalLm,
     /// The tokenizer, where the folder has one.
     pub tokenizer: Option<Tokenizer>,
+    /// The chat template, where the folder has one.
+    pub chat: Option<ChatTemplate>,
     /// What `generation_config.json` says.
     pub generation: GenerationConfig,
 }
@@ -98,11 +101,11 @@ impl Pretrained {
     #[must_use]
     pub fn new(model: CausalLm, tokenizer: Option<Tokenizer>) -> Self {
         let config = model.config().clone();
-        Self { config, model, tokenizer, generation: GenerationConfig::default() }
+        Self { config, model, tokenizer, chat: None, generation: GenerationConfig::default() }
     }
 
     /// Loads a folder: `config.json`, `model.safetensors` or its shards, and where present `generation_config.json`,
-    /// `tokenizer.json`, `tokenizer_config.json`.
+    /// `tokenizer.json`, `tokenizer_config.json` and chat templates.
     ///
     /// Files are untrusted: everything is checked before memory is taken for it. Tensors are read one by one, so that
     /// loading takes the parameters' own size and at most two tensors more.
@@ -115,6 +118,7 @@ impl Pretrained {
         let config = Config::read(&path)?;
         let generation = GenerationConfig::read(dir)?;
         let tokenizer = Tokenizer::read(dir)?;
+        let chat = ChatTemplate::read(dir)?;
         let mut weights = Weights::open(dir)?;
         weights.check(&layout(&config), &config)?;
         let mut source = FolderSource {
@@ -124,7 +128,7 @@ impl Pretrained {
             device: &options.device,
         };
         let model = CausalLm::build(config.clone(), &mut source)?;
-        Ok(Self { config, model, tokenizer, generation })
+        Ok(Self { config, model, tokenizer, chat, generation })
     }
 
     /// The tokens that end a sequence: the generation configuration's, else the model's.
@@ -161,6 +165,9 @@ impl Pretrained {
         write_json(&dir.join("generation_config.json"), &generation)?;
         if let Some(tokenizer) = &self.tokenizer {
             tokenizer.save(dir)?;
+        }
+        if let Some(chat) = &self.chat {
+            chat.save(dir)?;
         }
         Ok(())
     }

@@ -123,10 +123,20 @@ impl Rope {
                     })
                     .collect()
             }
-            RopeScaling::LongRope { short, long, original_positions, .. } => {
-                let factors = if length > *original_positions { long } else { short };
+            RopeScaling::LongRope { short, long, .. } => {
+                let factors = if self.is_long(length) { long } else { short };
                 base.iter().zip(factors).map(|(p, factor)| 1.0 / (factor * p)).collect()
             }
+        }
+    }
+
+    /// Whether a text of `length` positions gets LongRoPE's second set of factors. A text that is sampled keeps the set of its
+    /// prompt, since the keys in the cache have been rotated by it.
+    #[must_use]
+    pub fn is_long(&self, length: usize) -> bool {
+        match &self.scaling {
+            RopeScaling::LongRope { original_positions, .. } => length > *original_positions,
+            _ => false,
         }
     }
 

@@ -81,7 +81,8 @@ pub fn score(model: &CausalLm, sequences: &[Scored], options: &ScoreOptions) -> 
     Ok(results)
 }
 
-/// The reward of each sequence: the head's output at its last token.
+/// The reward of each sequence: the head's output at its last token that is not the padding token of `config.json`, which
+/// is the last one unless a text ends in padding tokens. This is what transformers reads.
 ///
 /// # Errors
 /// If the model is not a reward model or lies on an autodiff device, or a sequence is empty or holds an unknown token.
@@ -93,7 +94,12 @@ pub fn reward(model: &CausalLm, sequences: &[&[u32]], options: &ScoreOptions) ->
     in_batches(model, sequences, options.batch_tokens, |places, hidden| {
         let device = hidden.device();
         let [_, time, width] = hidden.dims();
-        let last = places.iter().enumerate().map(|(row, p)| (row * time + sequences[*p].len() - 1) as i32);
+        let pad = model.config.pad;
+        let end = |sequence: &[u32]| match pad {
+            Some(pad) => sequence.iter().rposition(|token| *token != pad).unwrap_or(0),
+            None => sequence.len() - 1,
+        };
+        let last = places.iter().enumerate().map(|(row, p)| (row * time + end(sequences[*p])) as i32);
         let last: Vec<i32> = last.collect();
         let last = Tensor::<1, Int>::from_data(TensorData::from(last.as_slice()), &device);
         let hidden = hidden.reshape([places.len() * time, width]).select(0, last);
@@ -125,7 +131,11 @@ pub fn mean_hidden(model: &CausalLm, sequences: &[&[u32]], options: &ScoreOption
 
 /// Numbers on the host as f32.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
+    let data = tensor.into_data();
+    match data.dtype() {
+        DType::F32 => data.try_into_vec::<f32>().expect("the type has just been matched"),
+        _ => data.iter::<f32>().collect(),
+    }
 }
 
 /// Runs sequences of like lengths together; `each` gets their indices and their hidden states, padded on the right.
@@ -142,11 +152,15 @@ fn in_batches(
         }
         check_tokens(model, sequence)?;
     }
+    let rope = &model.config.rope;
     let mut order: Vec<usize> = (0..sequences.len()).collect();
     order.sort_by_key(|i| std::cmp::Reverse(sequences[*i].len()));
     let mut rest = order.as_slice();
     while let Some(first) = rest.first() {
-        let count = (batch_tokens / sequences[*first].len()).clamp(1, rest.len());
+        let longest = sequences[*first].len();
+        let count = (batch_tokens / longest).clamp(1, rest.len());
+        let alike = |i: &&usize| rope.is_long(sequences[**i].len()) == rope.is_long(longest);
+        let count = rest[..count].iter().take_while(alike).count();
         let (batch, others) = rest.split_at(count);
         let rows: Vec<&[u32]> = batch.iter().map(|i| sequences[*i]).collect();
         each(batch, model.hidden(Inputs::new(model.batch(&rows)?)))?;

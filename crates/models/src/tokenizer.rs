@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use tokenizers::AddedToken;
 
 use crate::config::{MAX_JSON, read_bounded, read_json};
 use crate::error::{Error, Result};
@@ -14,6 +15,19 @@ pub struct Tokenizer {
     /// The file as it was, so that saving changes nothing.
     json: Option<Vec<u8>>,
     config: Map<String, Value>,
+}
+
+/// The keys under which a configuration names special tokens.
+const SPECIAL: [&str; 7] =
+    ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"];
+
+/// The special tokens that a configuration names, as texts or as objects with `content`.
+pub(crate) fn special_tokens(config: &Map<String, Value>) -> impl Iterator<Item = (&'static str, &str)> {
+    SPECIAL.into_iter().filter_map(move |name| Some((name, content(config.get(name)?)?)))
+}
+
+fn content(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
 }
 
 impl Tokenizer {
@@ -38,7 +52,26 @@ impl Tokenizer {
             };
             tokenizer.config = config;
         }
+        tokenizer.take_special();
         Ok(Some(tokenizer))
+    }
+
+    /// Makes the configuration's special tokens special, as transformers does. What is put around a text is for
+    /// `tokenizer.json` to say.
+    fn take_special(&mut self) {
+        let known = self.inner.get_added_tokens_decoder();
+        let lists = ["additional_special_tokens", "extra_special_tokens"];
+        let listed =
+            lists.iter().filter_map(|key| self.config.get(*key)?.as_array()).flatten().filter_map(content);
+        let missing: Vec<AddedToken> = special_tokens(&self.config)
+            .map(|(_, token)| token)
+            .chain(listed)
+            .filter(|text| {
+                !text.is_empty() && !known.values().any(|token| token.special && token.content == *text)
+            })
+            .map(|text| AddedToken::from(text, true))
+            .collect();
+        self.inner.add_special_tokens(&missing);
     }
 
     /// Wraps a tokenizer made elsewhere, for instance one with a vocabulary of whole words.

@@ -179,6 +179,11 @@ impl Weights {
         Ok(weights)
     }
 
+    /// How many tensors the files hold.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Checks that the files hold exactly what `slots` say.
     pub fn check(&self, slots: &[Slot], config: &Config) -> Result<()> {
         let mut surplus: HashMap<&str, &Entry> = self.entries.iter().map(|(n, e)| (n.as_str(), e)).collect();

@@ -59,6 +59,19 @@ impl Bounds {
         }
     }
 
+    /// Cuts one number to the range; NaN stays NaN.
+    pub(crate) fn clamp_f64(&self, value: f64) -> f64 {
+        let value = self.low.map_or(value, |low| if value < low { low } else { value });
+        self.high.map_or(value, |high| if value > high { high } else { value })
+    }
+
+    /// Whether a number lies in the range, ends included; NaN never does.
+    pub(crate) fn contains(&self, value: f64) -> bool {
+        !value.is_nan()
+            && self.low.is_none_or(|low| value >= low)
+            && self.high.is_none_or(|high| value <= high)
+    }
+
     /// Cuts the values to the range.
     pub(crate) fn clamp(&self, values: Tensor<2>) -> Tensor<2> {
         let values = match self.low {

@@ -23,8 +23,10 @@ pub struct Diagnostics {
     pub clipped_low: f64,
     /// Tokens whose gradient was cut because the ratio was too high and the advantage positive.
     pub clipped_high: f64,
-    /// Tokens stopped by another limit: dual clip, a cap on the ratio, a bound on the log-ratio, a covariance cut.
+    /// Tokens stopped by another limit: dual clip, a cap on the ratio, a covariance cut.
     pub capped: f64,
+    /// Tokens whose log-ratio lay outside the range in which it is trusted at all.
+    pub bounded: f64,
     /// Sum of the ratios.
     pub ratio: f64,
     /// Sum of the squared ratios.
@@ -52,6 +54,8 @@ pub struct Summary {
     pub clip_fraction_high: f64,
     /// Share of tokens stopped by another limit.
     pub capped_fraction: f64,
+    /// Share of tokens whose log-ratio lay outside the range in which it is trusted.
+    pub bounded_fraction: f64,
     /// Mean ratio.
     pub ratio_mean: f64,
     /// Largest ratio.
@@ -71,6 +75,7 @@ impl Diagnostics {
         self.clipped_low += other.clipped_low;
         self.clipped_high += other.clipped_high;
         self.capped += other.capped;
+        self.bounded += other.bounded;
         self.ratio += other.ratio;
         self.ratio_squared += other.ratio_squared;
         self.ratio_max = self.ratio_max.max(other.ratio_max);
@@ -97,6 +102,7 @@ impl Diagnostics {
             clip_fraction_low: per_token(self.clipped_low),
             clip_fraction_high: per_token(self.clipped_high),
             capped_fraction: per_token(self.capped),
+            bounded_fraction: per_token(self.bounded),
             ratio_mean: per_token(self.ratio),
             ratio_max: self.ratio_max,
             effective_sample_size: if self.ratio_squared > 0.0 {
@@ -116,6 +122,7 @@ pub(crate) struct Observed {
     pub clipped_low: Option<Tensor<2, Bool>>,
     pub clipped_high: Option<Tensor<2, Bool>>,
     pub capped: Option<Tensor<2, Bool>>,
+    pub bounded: Option<Tensor<2, Bool>>,
 }
 
 impl Observed {
@@ -141,6 +148,7 @@ impl Observed {
                 count(self.clipped_low),
                 count(self.clipped_high),
                 count(self.capped),
+                count(self.bounded),
                 kept.clone().sum(),
                 kept.clone().square().sum(),
                 kept.max(),
@@ -155,9 +163,10 @@ impl Observed {
             clipped_low: v[3],
             clipped_high: v[4],
             capped: v[5],
-            ratio: v[6],
-            ratio_squared: v[7],
-            ratio_max: v[8],
+            bounded: v[6],
+            ratio: v[7],
+            ratio_squared: v[8],
+            ratio_max: v[9],
             entropy: 0.0,
             entropy_tokens: 0.0,
         })

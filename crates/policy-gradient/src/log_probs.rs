@@ -23,6 +23,13 @@ impl Default for TokenLogProbConfig {
     }
 }
 
+impl TokenLogProbConfig {
+    fn check(&self) -> Result<()> {
+        require("temperature", self.temperature, "a positive number", |v| v > 0.0 && v.is_finite())?;
+        require("chunk", self.chunk as f64, "a positive number of positions", |v| v > 0.0)
+    }
+}
+
 /// What [`token_log_probs`] returns; both `[batch, time]`, in nats, zero outside the mask, with a graph.
 #[derive(Debug, Clone)]
 pub struct TokenLogProbs {
@@ -77,8 +84,7 @@ pub fn token_log_probs(
             found: vec![vocabulary, found],
         });
     }
-    require("temperature", config.temperature, "a positive number", |v| v > 0.0 && v.is_finite())?;
-    require("chunk", config.chunk as f64, "a positive number of positions", |v| v > 0.0)?;
+    config.check()?;
 
     let total = batch * time;
     let positions: Vec<i64> = mask_to_host("mask", mask)?
@@ -113,6 +119,52 @@ pub fn token_log_probs(
         placed.reshape([batch, time])
     };
     Ok(TokenLogProbs { logp: place(0), entropy: place(1) })
+}
+
+/// [`token_log_probs`] from logits that exist already, `[batch, time, vocabulary]`.
+///
+/// The logits themselves are the largest buffer: forward adds `chunk * vocabulary` floats, backward one gradient of the
+/// logits. A logit of `-inf` is a word of probability zero: it adds nothing to the entropy and gets no gradient, and a
+/// target with such a logit has log-probability `-inf`. Values outside the mask are never read, targets included; an
+/// empty mask gives zeros with a graph.
+///
+/// # Errors
+/// As [`token_log_probs`].
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::{TokenLogProbConfig, token_log_probs_from_logits};
+///
+/// let device = Device::flex();
+/// let logits = Tensor::<3>::from_data([[[3f32.ln(), 0.0, f32::NEG_INFINITY]]], &device);
+/// let targets = Tensor::<2, Int>::from_data([[0]], &device);
+/// let mask = Tensor::<2, Bool>::from_data([[true]], &device);
+/// let out = token_log_probs_from_logits(logits, targets, mask, &TokenLogProbConfig::default())?;
+/// assert!((out.logp.into_scalar::<f32>() - 0.75f32.ln()).abs() < 1e-6);
+/// let entropy = -(0.75 * 0.75f32.ln() + 0.25 * 0.25f32.ln());
+/// assert!((out.entropy.into_scalar::<f32>() - entropy).abs() < 1e-6);
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn token_log_probs_from_logits(
+    logits: Tensor<3>,
+    targets: Tensor<2, Int>,
+    mask: Tensor<2, Bool>,
+    config: &TokenLogProbConfig,
+) -> Result<TokenLogProbs> {
+    let [batch, time, vocabulary] = logits.dims();
+    same_shape("targets", targets.dims(), [batch, time])?;
+    same_shape("mask", mask.dims(), [batch, time])?;
+    config.check()?;
+    let total = batch * time;
+    let outside = mask.without_autodiff().bool_not();
+    let targets = targets.mask_fill(outside.clone(), 0).reshape([total]);
+    let logits = logits.reshape([total, vocabulary]);
+    let both = kernels::logit_log_probs(logits, targets, config.temperature, config.chunk);
+    let part = |row: usize| {
+        let values = both.clone().slice([row..row + 1, 0..total]).reshape([batch, time]);
+        values.mask_fill(outside.clone(), 0.0)
+    };
+    Ok(TokenLogProbs { logp: part(0), entropy: part(1) })
 }
 
 /// `[2, n]`: log-probabilities and entropies of `n` positions.

@@ -61,6 +61,17 @@ pub(crate) fn attach(value: Tensor<2>, slope: Tensor<2>, carrier: &Tensor<2>) ->
     Tensor::from_inner(value) + Tensor::from_inner(slope.mask_fill(dead, 0.0)) * zero
 }
 
+/// `1 - exp(x)` for `x <= 0`; by its series near zero, where the difference would lose all digits.
+pub(crate) fn one_minus_exp(x: Tensor<2>) -> Tensor<2> {
+    let mut series = x.ones_like();
+    for n in [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0] {
+        series = (series * x.clone()).div_scalar(n).add_scalar(1.0);
+    }
+    let series = series * x.clone().neg();
+    let closed = x.clone().exp().neg().add_scalar(1.0);
+    choose(x.abs().lower_elem(0.5), series, closed)
+}
+
 /// The number of counted tokens of each row, `[batch, 1]`, at least one.
 pub(crate) fn lengths(mask: &Tensor<2, Bool>, dtype: DType) -> Tensor<2> {
     let ones = mask.clone().float();

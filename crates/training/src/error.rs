@@ -130,3 +130,25 @@ impl Error {
         Self::Damaged { path: path.as_ref().to_owned(), reason: reason.to_string() }
     }
 }
+
+/// An error and its causes as one sentence, joined by colons. A cause that the text before it ends with already is not said twice.
+///
+/// ```
+/// let cause = std::io::Error::other("the disk is full");
+/// let error = training::read_json::<u8>("/no/such/file.json").unwrap_err();
+/// let said = training::sentence(&error);
+/// assert_eq!(said.matches("No such file").count(), 1, "{said}");
+/// assert_eq!(training::sentence(&cause), "the disk is full");
+/// ```
+pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.ends_with(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}

@@ -11,7 +11,9 @@
 //! | [`GradientReducer`] | sums gradients over workers: one, threads of a process, or processes |
 //! | [`RunFolder`] | resolved configuration, metrics, checkpoints; create, resume or overwrite; atomic writes |
 //! | [`Interrupt`], [`Progress`] | Ctrl-C that finishes the step first; rate and remaining time |
-//! | [`resolve`], [`device`], [`read_jsonl`] | configuration from defaults, file and flags; devices by name; records |
+//! | [`resolve`], [`device`] | configuration from defaults, file and flags; devices by name |
+//! | [`read_jsonl`], [`read_lines`], [`Appended`] | JSONL in, all of it checked; JSONL out, to be gone on with |
+//! | [`sentence`] | an error and its causes, said once |
 //! | [`stream`] | a random stream per (seed, purpose, step, example, sample) |
 //!
 //! All of it works on any burn [`Module`](burn::module::Module): parameters are identified by the order in which
@@ -38,6 +40,7 @@ mod files;
 mod gradients;
 mod guard;
 mod interrupt;
+mod output;
 mod parameters;
 mod progress;
 mod records;
@@ -52,14 +55,15 @@ pub use average::WeightAverage;
 pub use checkpoint::{Checkpoint, Keep};
 pub use config::resolve;
 pub use device::device;
-pub use error::Error;
+pub use error::{Error, sentence};
 pub use files::{read_json, write_atomic, write_folder, write_json};
 pub use gradients::Gradients;
 pub use guard::{EarlyStop, NonFinite, NonFinitePolicy, Step};
 pub use interrupt::Interrupt;
+pub use output::Appended;
 pub use parameters::{ParameterInfo, load_parameters, parameters, save_parameters};
 pub use progress::Progress;
-pub use records::read_jsonl;
+pub use records::{Line, MAX_LINE_BYTES, read_jsonl, read_lines};
 pub use reduce::{GradientReducer, Single, Threads};
 pub use run::{Environment, Existing, RunFolder};
 pub use schedule::{Schedule, Shape};

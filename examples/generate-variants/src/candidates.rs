@@ -1,19 +1,22 @@
-//! Filling the journal with candidates: from servers, from a batch file, or, later, from a model in the process.
+//! Filling the journal with candidates: from a model in this process, from servers, or from a batch file.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use evaluation::local::Writer;
 use indicatif::{ProgressBar, ProgressStyle};
 use polya_prompts::batch::{read_batch, write_batch};
 use polya_prompts::client::{BlockingClient, Client, ClientConfig};
-use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest};
+use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest, run};
 
+use crate::local::{self, Locals};
 use crate::settings::Resolved;
 
 /// Asks what the journal lacks. `None` when a batch file was written and its results are awaited.
 pub fn generate(
     settings: &Resolved,
+    locals: &Locals,
     family: &Family,
     plan: &Plan,
     render: &Render<'_>,
@@ -21,10 +24,12 @@ pub fn generate(
 ) -> Result<Option<Cost>> {
     let written = settings.as_written();
     let sampling = settings.sampling_for(family);
-    let model = written.model_name.clone().unwrap_or_default();
-    let source = match &settings.client {
-        Some(_) => "endpoint",
-        None => "batch",
+    let (source, model) = match (locals.writer(), &settings.client) {
+        (Some(local), _) => ("in-process", local.identity().to_owned()),
+        (None, client) => {
+            let source = if client.is_some() { "endpoint" } else { "batch" };
+            (source, written.model_name.clone().unwrap_or_default())
+        }
     };
     let manifest = manifest(model.clone(), source, family, plan, render, &sampling)?;
     let mut scheduler =
@@ -44,12 +49,25 @@ pub fn generate(
         );
         return Ok(Some(scheduler.finish()?));
     }
+    if let Some(local) = locals.writer() {
+        let mut writer = Writer::new(local, local::sampling(&sampling, settings)?, sampling.stop, false);
+        // What a batch holds is lost when the run is killed, so it is no more than runs at once.
+        let batch = settings.rows().div_ceil(settings.plan.samples.max(1));
+        let bar = progress(&scheduler);
+        let result = run(&mut scheduler, &mut writer, batch, |s| {
+            bar.set_position(s.cost().candidates as u64);
+            true
+        });
+        bar.finish_and_clear();
+        result.context("hint: everything written so far is kept; run the same command again to go on")?;
+        return Ok(Some(scheduler.finish()?));
+    }
     let Some(client) = &settings.client else {
         if scheduler.is_done() {
             return Ok(Some(scheduler.finish()?));
         }
         bail!(
-            "no source of candidates: give --endpoint and --model-name, --batch-out, --batch-in or --merge"
+            "no source of candidates: give --model, --endpoint and --model-name, --batch-out, --batch-in or --merge"
         );
     };
     let client = BlockingClient::new(Client::new(ClientConfig { sampling, ..client.clone() })?)?;

@@ -6,13 +6,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use evaluation::local::RewardJudge;
 use polya_prompts::client::{BlockingClient, Client, ClientConfig};
 use polya_prompts::openai::ServerSampling;
-use polya_prompts::rubric::RubricJudge;
+use polya_prompts::rubric::{LikelihoodRatioJudge, RubricJudge};
 use polya_prompts::text::stable_hash;
 use polya_prompts::{Error, Family, Judge, Judged, Render, SignJudge, Style, adherence_checked, judge_fn};
 use serde::{Deserialize, Serialize};
 
+use crate::local::Locals;
 use crate::settings::{JudgeKind, Resolved};
 
 /// A judge whose scores are kept in a file.
@@ -32,12 +34,28 @@ struct Line {
 
 impl<'a> Cached<'a> {
     /// Builds the judge that the settings ask for.
-    pub fn open(settings: &Resolved, family: &'a Family, _render: &Render<'a>, path: &Path) -> Result<Self> {
+    pub fn open(
+        settings: &Resolved,
+        locals: &'a Locals,
+        family: &'a Family,
+        render: &Render<'a>,
+        path: &Path,
+    ) -> Result<Self> {
         let written = settings.as_written();
         let kind = written.judge.unwrap_or(JudgeKind::Signs);
         let mut name = format!("{kind:?}");
         let judge: Box<dyn Judge + 'a> = match kind {
             JudgeKind::Signs => Box::new(SignJudge::new(family)),
+            JudgeKind::Likelihood => {
+                let local = locals.judge()?;
+                name = format!("{name} {}", local.identity());
+                Box::new(LikelihoodRatioJudge::new(family, local, render.clone()))
+            }
+            JudgeKind::Reward => {
+                let local = locals.judge()?;
+                name = format!("{name} {}", local.identity());
+                Box::new(RewardJudge::new(local, family, render.clone()))
+            }
             JudgeKind::None => Box::new(judge_fn(|_: &Judged<'_>| None)),
             JudgeKind::Llm => {
                 let config = judge_client(settings)?;
@@ -48,7 +66,7 @@ impl<'a> Cached<'a> {
             }
         };
         // Signs cost nothing; a cache would only go stale when a sign is edited.
-        let cached = kind == JudgeKind::Llm;
+        let cached = !matches!(kind, JudgeKind::Signs | JudgeKind::None);
         let (mut known, mut file) = (HashMap::new(), None);
         if cached {
             known = read(path)?;

@@ -5,6 +5,7 @@
 
 mod candidates;
 mod judging;
+mod local;
 mod questions;
 mod report;
 mod settings;
@@ -19,17 +20,21 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use polya_prompts::journal::{Index, Record, merge_journals};
 use polya_prompts::{
-    Cost, Family, Graded, Plan, Render, Selected, grade, select, training_example, variants,
+    Budget, Cost, Family, Graded, Plan, Prompt, Render, Selected, grade, select, training_example, variants,
 };
 
+use crate::local::Locals;
 use crate::report::Report;
 use crate::settings::{Args, Resolved};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match Args::parse().resolve().and_then(|settings| run(&settings)) {
         Ok(complete) => ExitCode::from(u8::from(!complete)),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
         }
     }
@@ -43,7 +48,18 @@ fn run(settings: &Resolved) -> Result<bool> {
     let approaches = settings.approaches(&family)?;
     let ids: Vec<Option<&str>> = approaches.iter().map(Option::as_deref).collect();
     let plan = Plan::new(&family, questions, &ids, settings.plan.clone())?;
-    let render = settings.render();
+    let locals = Locals::load(settings)?;
+    let mut render = settings.render();
+    // A model in this process says how long a prompt may be; exemplars that do not fit are left out.
+    let count = |prompt: &Prompt| {
+        let tokens = locals.writer().map(|local| local.speech().encode(prompt));
+        tokens.map_or(0, |tokens| tokens.map_or(usize::MAX, |tokens| tokens.len()))
+    };
+    if let Some(local) = locals.writer() {
+        let tokens = local.speech().longest().saturating_sub(settings.sampling.max_tokens);
+        render.budget = Some(Budget { tokens, count: &count });
+        local::check(local, &family, &plan, &ids, &render)?;
+    }
     let run_dir = settings.run_dir();
     std::fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
     let resolved = toml::to_string_pretty(&settings.as_written()).context("writing the settings")?;
@@ -54,7 +70,7 @@ fn run(settings: &Resolved) -> Result<bool> {
     let mut costs = Vec::new();
     let mut journals = vec![journal.clone()];
     if settings.merge.is_empty() {
-        let cost = candidates::generate(settings, &family, &plan, &render, &journal)?;
+        let cost = candidates::generate(settings, &locals, &family, &plan, &render, &journal)?;
         let Some(cost) = cost else { return Ok(true) };
         costs.push(cost);
     } else {
@@ -63,21 +79,22 @@ fn run(settings: &Resolved) -> Result<bool> {
     }
 
     // Selection, a chunk of questions at a time, so that nothing large is held.
-    let mut selection = Selection::new(settings, &family, &plan, &render, &run_dir)?;
+    let mut selection = Selection::new(settings, &locals, &family, &plan, &render, &run_dir)?;
     let solved = selection.take(&plan, &journals)?;
     if settings.rationalise {
         // STaR: questions without a correct sample are asked again with the answer as a hint.
         let second = plan.rationalise(&family, &solved)?;
         if !second.cells().is_empty() {
             let hinted = run_dir.join("rationalised.jsonl");
-            if let Some(cost) = candidates::generate(settings, &family, &second, &render, &hinted)? {
+            if let Some(cost) = candidates::generate(settings, &locals, &family, &second, &render, &hinted)? {
                 costs.push(cost);
                 selection.take(&second, std::slice::from_ref(&hinted))?;
                 journals.push(hinted);
             }
         }
     }
-    let report = selection.finish(costs)?;
+    let mut report = selection.finish(costs)?;
+    report.vendi_embeddings = locals.vendi(&report.texts())?;
 
     report.write(&run_dir.join("statistics.json"))?;
     print!("{report}");
@@ -109,12 +126,14 @@ struct Selection<'a> {
 impl<'a> Selection<'a> {
     fn new(
         settings: &'a Resolved,
+        locals: &'a Locals,
         family: &'a Family,
         plan: &Plan,
         render: &Render<'a>,
         run_dir: &Path,
     ) -> Result<Self> {
-        let judge = judging::Cached::open(settings, family, render, &run_dir.join("adherence.jsonl"))?;
+        let judge =
+            judging::Cached::open(settings, locals, family, render, &run_dir.join("adherence.jsonl"))?;
         Ok(Self {
             settings,
             family,

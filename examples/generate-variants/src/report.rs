@@ -32,6 +32,8 @@ pub struct Report {
     pub diversity: Option<Diversity>,
     /// Mean Vendi score of the solutions of one question, over questions with two or more.
     pub vendi_within_questions: Option<f64>,
+    /// Vendi score of the mean hidden states of `--embedding-model`, of at most 512 solutions.
+    pub vendi_embeddings: Option<f64>,
     /// How solutions combine approaches, by their signs, in order of appearance.
     pub composition: Option<Composition>,
     /// Data for a Sankey figure of the first three approaches of each solution.
@@ -42,6 +44,8 @@ pub struct Report {
     seen: usize,
     #[serde(skip)]
     stride: usize,
+    #[serde(skip)]
+    texts: Vec<String>,
     #[serde(skip)]
     words: Vec<Vec<String>>,
     #[serde(skip)]
@@ -64,11 +68,13 @@ impl Report {
             unjudged: 0,
             diversity: None,
             vendi_within_questions: None,
+            vendi_embeddings: None,
             composition: None,
             sankey: None,
             seed,
             seen: 0,
             stride: 1,
+            texts: Vec::new(),
             words: Vec::new(),
             current: Default::default(),
             within: (0.0, 0),
@@ -100,17 +106,21 @@ impl Report {
         self.current.1.push(words.clone());
         if self.seen.is_multiple_of(self.stride) {
             self.words.push(words);
+            self.texts.push(variant.response.clone());
             if self.words.len() > MEASURED {
                 self.stride *= 2;
-                let mut i = 0;
-                self.words.retain(|_| {
-                    i += 1;
-                    i % 2 == 1
-                });
+                every_second(&mut self.words);
+                every_second(&mut self.texts);
             }
         }
         self.seen += 1;
         self.used.push(Solution::new(&variant.id, family.approaches_in_order(&variant.response)));
+    }
+
+    /// Solutions spread over the set, at most 512.
+    pub fn texts(&self) -> Vec<String> {
+        let step = self.texts.len().div_ceil(512).max(1);
+        self.texts.iter().step_by(step).cloned().collect()
     }
 
     fn close_question(&mut self) {
@@ -139,6 +149,14 @@ impl Report {
         polya_prompts::journal::write_whole(path, &serde_json::to_string_pretty(self)?)?;
         Ok(())
     }
+}
+
+fn every_second<T>(list: &mut Vec<T>) {
+    let mut i = 0;
+    list.retain(|_| {
+        i += 1;
+        i % 2 == 1
+    });
 }
 
 fn number(value: Option<f64>) -> String {
@@ -204,6 +222,9 @@ impl fmt::Display for Report {
                 number(d.edit_distance)
             )?;
             writeln!(f, "mean Vendi score within a question: {}", number(self.vendi_within_questions))?;
+            if self.vendi_embeddings.is_some() {
+                writeln!(f, "Vendi score of hidden states: {}", number(self.vendi_embeddings))?;
+            }
         }
         if let Some(c) = &self.composition {
             writeln!(

@@ -78,6 +78,10 @@ pub enum JudgeKind {
     Signs,
     /// A language model with a rubric, over an endpoint.
     Llm,
+    /// log p(response | question, approach) - log p(response | question), by the model in the process.
+    Likelihood,
+    /// A reward model folder.
+    Reward,
     /// Nobody: the first correct candidate is kept.
     None,
 }
@@ -141,6 +145,14 @@ settings! {
     #[arg(long)] input: PathBuf,
     /// Solutions, JSONL.
     #[arg(long)] output: PathBuf,
+    /// A Hugging Face folder: the model runs in this process.
+    #[arg(long)] model: PathBuf,
+    /// Where: cpu, flex, ndarray, cuda, cuda:N [default: cpu].
+    #[arg(long)] device: String,
+    /// Parameters in memory, f32 or bf16 [default: f32].
+    #[arg(long)] dtype: String,
+    /// Samples run at once [default: 64].
+    #[arg(long)] batch_size: usize,
     /// Base URLs of OpenAI-compatible servers, separated by commas, such as http://localhost:8000/v1.
     #[arg(long)] endpoint: List,
     /// The model's name as the servers know it.
@@ -203,6 +215,12 @@ settings! {
     #[arg(long, value_enum)] check: CheckKind,
     /// Who scores adherence [default: signs].
     #[arg(long, value_enum)] judge: JudgeKind,
+    /// Folder of the reward model, a *ForSequenceClassification, for --judge reward.
+    #[arg(long)] reward_model: PathBuf,
+    /// Folder of the model for --judge likelihood [default: that of --model].
+    #[arg(long)] likelihood_model: PathBuf,
+    /// Folder of a model whose mean hidden states measure diversity too.
+    #[arg(long)] embedding_model: PathBuf,
     /// Endpoints of the judge [default: those of the model].
     #[arg(long)] judge_endpoint: List,
     /// Model of the judge [default: the same].
@@ -298,6 +316,15 @@ impl Resolved {
             eprintln!("warning: temperature 0 makes all {} candidates of a cell the same", plan.samples);
         }
         sampling.stop.dedup();
+        if s.model.is_some() && s.endpoint.is_some() {
+            bail!("--model and --endpoint exclude each other");
+        }
+        if let Some(other) = s.dtype.as_deref().filter(|d| !matches!(*d, "f32" | "bf16")) {
+            bail!("--dtype must be f32 or bf16, found `{other}`");
+        }
+        if s.batch_size == Some(0) {
+            bail!("--batch-size must be at least 1, found 0");
+        }
         let defaults = ClientConfig::default();
         let client = match &s.endpoint {
             None => None,
@@ -416,6 +443,11 @@ impl Resolved {
     /// The settings as they were given.
     pub fn as_written(&self) -> &Settings {
         &self.written
+    }
+
+    /// Samples run at once by a model in this process.
+    pub fn rows(&self) -> usize {
+        self.written.batch_size.unwrap_or(64)
     }
 
     /// The seed.

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use polya_prompts::{AnswerFormat, Style};
 use serde::{Deserialize, Serialize};
 use sft::{BatchPlan, Labels, LossConfig, Order, Packing, PrepareConfig, Truncation, Weighting};
 use training::{AdamWConfig, Decay, Keep, NonFinitePolicy, Schedule, Shape, resolve};
 
 /// Fine-tunes a Hugging Face folder on variants or prompts with completions, and writes another.
 ///
-/// Input is JSONL; each line is {"prompt", "completion"}, {"question", "response"} as generate-variants writes it, or
-/// {"question", "answer"} with a worked solution.
+/// Input is JSONL; each line is {"prompt", "completion"}, {"messages"} with or without "completion", {"question", "response"} as
+/// generate-variants writes it, or {"question", "solution", "answer"} as GSM8K has it.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
@@ -63,6 +64,10 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<String>,
+    /// How questions are put, as raw text or by the folder's chat template: base, chat [default: base].
+    #[arg(long, value_parser = ["base", "chat"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    style: Option<String>,
     /// Passes over the data [default: 1].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,8 +134,10 @@ pub struct Config {
     pub patience: u64,
     /// Variants marked as not correct are left out.
     pub only_correct: bool,
-    /// What a question is asked with: the first line of the prompt.
-    pub instruction: String,
+    /// How questions are put: raw text, or messages by the folder's chat template.
+    pub style: Style,
+    /// The form of the final answer that questions ask for.
+    pub answer_format: AnswerFormat,
     label_smoothing: f64,
     pub labels: Labels,
     truncation: Truncation,
@@ -172,7 +179,8 @@ impl Default for Config {
             eval_every: 100,
             patience: 0,
             only_correct: true,
-            instruction: "End with the final answer in \\boxed{}.".into(),
+            style: Style::Base,
+            answer_format: AnswerFormat::Boxed,
             label_smoothing: 0.0,
             labels: Labels::Completion,
             truncation: Truncation::KeepStart,

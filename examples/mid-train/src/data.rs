@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use models::{Pretrained, Tokenizer};
+use models::{ChatOptions, ChatTemplate, Pretrained, Tokenizer};
+use polya_prompts::{AnswerFormat, Family, Prompt, Render, Role};
 use serde_json::{Map, Value, json};
 use sft::{ChatEncode, ChatTokens, Example, Message, Record, encode};
 
@@ -42,7 +43,7 @@ pub fn read(files: &[PathBuf], config: &Config) -> Result<Vec<Line>> {
                 wrong += 1;
                 continue;
             }
-            let kind = kind(&object).with_context(|| place.clone())?;
+            let kind = kind(&object, &config.answer_format).with_context(|| place.clone())?;
             lines.push(Line { place, kind });
         }
     }
@@ -53,7 +54,7 @@ pub fn read(files: &[PathBuf], config: &Config) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn kind(object: &Map<String, Value>) -> Result<Kind> {
+fn kind(object: &Map<String, Value>, format: &AnswerFormat) -> Result<Kind> {
     let text = |key: &str| match object.get(key) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(other) => bail!("`{key}` must be a string, found {other}"),
@@ -71,15 +72,45 @@ fn kind(object: &Map<String, Value>) -> Result<Kind> {
         };
         return Ok(Kind::Record(record));
     }
-    let solution = text(if has("response") { "response" } else { "answer" }).map_err(|_| {
-        anyhow!("expected `prompt` and `completion`, `messages`, or `question` with `response` or `answer`")
+    let question = text("question").map_err(|_| {
+        anyhow!(
+            "expected `prompt` and `completion`, `messages`, or `question` with `response`, `solution` or `answer`"
+        )
     })?;
-    Ok(Kind::Solved { question: text("question")?, solution })
+    let solution = if has("response") {
+        text("response")?
+    } else if has("solution") {
+        worked(&text("solution")?, &text("answer")?, format)
+    } else {
+        let answer = text("answer")?;
+        match answer.rsplit_once("####") {
+            Some((solution, answer)) => worked(solution, answer, format),
+            None => answer,
+        }
+    };
+    ensure!(!solution.trim().is_empty(), "the solution is empty");
+    Ok(Kind::Solved { question, solution })
 }
 
-/// A folder's tokenizer, for crate `sft`. Questions are put as raw text; chats need `prompt` and `completion` instead.
+/// A solution by a person, without GSM8K's `<<48/2=24>>`, and its answer in the form the models are asked for.
+fn worked(solution: &str, answer: &str, format: &AnswerFormat) -> String {
+    let mut text = String::new();
+    let mut rest = solution.trim();
+    while let Some(begin) = rest.find("<<") {
+        let Some(end) = rest[begin..].find(">>") else { break };
+        text.push_str(&rest[..begin]);
+        rest = &rest[begin + end + 2..];
+    }
+    text.push_str(rest);
+    let line = format.line(answer.trim());
+    if line.is_empty() { text } else { format!("{text}\n{line}") }
+}
+
+/// A folder's tokenizer and chat template, for crate `sft`.
 pub struct Encoder {
     tokenizer: Tokenizer,
+    chat: Option<ChatTemplate>,
+    family: Family,
     end: Option<u32>,
 }
 
@@ -88,7 +119,8 @@ impl Encoder {
     pub fn new(dir: &Path, pretrained: &Pretrained) -> Result<Self> {
         let tokenizer = pretrained.tokenizer.clone();
         let tokenizer = tokenizer.with_context(|| format!("{} has no tokenizer.json", dir.display()))?;
-        Ok(Self { end: pretrained.eos().first().copied(), tokenizer })
+        let (end, chat) = (pretrained.eos().first().copied(), pretrained.chat.clone());
+        Ok(Self { tokenizer, chat, family: Family::maths(), end })
     }
 
     /// Text of tokens, with special ones, for a reader.
@@ -96,11 +128,19 @@ impl Encoder {
         self.decode(tokens)
     }
 
-    /// A question the way models are asked without naming an approach, and its solution.
-    fn put(&self, question: &str, solution: &str, instruction: &str) -> Record {
-        let begin = if instruction.is_empty() { String::new() } else { format!("{instruction}\n\n") };
-        let prompt = format!("{begin}Question: {question}\nSolution:");
-        Record::Text { prompt, completion: format!(" {solution}") }
+    /// A question the way every program of this workspace puts it, without an approach, and its solution.
+    fn put(&self, question: &str, solution: &str, config: &Config) -> Result<Record> {
+        let answer_format = Some(config.answer_format.clone());
+        let render = Render { style: config.style, exemplars: 0, answer_format, ..Render::default() };
+        Ok(match self.family.render_plain(question, &render)? {
+            Prompt::Text(prompt) => Record::Text { prompt, completion: format!(" {solution}") },
+            Prompt::Messages(messages) => {
+                let turn =
+                    |m: polya_prompts::Message| Message { role: role(m.role).into(), content: m.content };
+                let messages = messages.into_iter().map(turn).collect();
+                Record::Chat { messages, completion: Some(solution.to_owned()) }
+            }
+        })
     }
 
     /// Encodes lines.
@@ -108,11 +148,19 @@ impl Encoder {
         let one = |line: &Line| -> Result<Example> {
             let record = match &line.kind {
                 Kind::Record(record) => record.clone(),
-                Kind::Solved { question, solution } => self.put(question, solution, &config.instruction),
+                Kind::Solved { question, solution } => self.put(question, solution, config)?,
             };
             encode(self, &record, config.labels).map_err(|error| explain(error, self))
         };
         lines.iter().map(|line| one(line).with_context(|| line.place.clone())).collect()
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
     }
 }
 
@@ -136,11 +184,16 @@ impl ChatEncode for Encoder {
 
     fn encode_chat(
         &self,
-        _messages: &[Message],
-        _generation_prompt: bool,
+        messages: &[Message],
+        generation_prompt: bool,
     ) -> Result<ChatTokens, models::Error> {
-        let reason = "chats cannot be encoded yet: write the conversation out as `prompt` and `completion`";
-        Err(models::Error::Request(reason.to_owned()))
+        let Some(chat) = &self.chat else {
+            let reason = "the folder has none: write the conversation out as `prompt` and `completion`";
+            return Err(models::Error::Template(reason.to_owned()));
+        };
+        let options = ChatOptions { generation_prompt, ..ChatOptions::default() };
+        let encoded = chat.encode(&self.tokenizer, messages, &options)?;
+        Ok(ChatTokens { tokens: encoded.tokens, assistant: encoded.assistant })
     }
 
     fn end_token(&self) -> Option<u32> {

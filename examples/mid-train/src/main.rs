@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
         }
     }

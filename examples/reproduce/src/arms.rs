@@ -50,6 +50,8 @@ pub enum Variant {
     Extra,
     /// Higher temperature and entropy bonus.
     Explore,
+    /// Groups a third as large, of three times as many questions.
+    SmallGroups,
     /// Every rollout's prompt names one of the approaches, in turn; so do the prompts at evaluation.
     Prompted,
 }
@@ -82,12 +84,15 @@ pub const MAIN: [Arm; 6] = [
 ];
 
 /// The controls of `--full`.
-pub const CONTROLS: [Arm; 8] = [
+pub const CONTROLS: [Arm; 11] = [
     arm("wrong_rl", "wrong chains + RL", Start::Wrong, Some(Variant::Plain)),
     arm("depth_rl", "depth + RL", Start::Depth, Some(Variant::Plain)),
     arm("breadth_rl", "breadth + RL", Start::Breadth, Some(Variant::Plain)),
     arm("n1_rl", "one approach + RL", Start::N1, Some(Variant::Plain)),
     arm("n2_rl", "two approaches + RL", Start::N2, Some(Variant::Plain)),
+    arm("n1_rl_small_groups", "one approach + RL, small groups", Start::N1, Some(Variant::SmallGroups)),
+    arm("n2_rl_small_groups", "two approaches + RL, small groups", Start::N2, Some(Variant::SmallGroups)),
+    arm("mid_rl_small_groups", "mid-trained + RL, small groups", Start::Mid, Some(Variant::SmallGroups)),
     arm("base_rl_extra", "base + longer RL", Start::Base, Some(Variant::Extra)),
     arm("base_rl_explore", "base + exploring RL", Start::Base, Some(Variant::Explore)),
     arm("base_rl_prompted", "base + prompted RL", Start::Base, Some(Variant::Prompted)),

@@ -9,11 +9,12 @@ use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
 use models::{CausalLm, Config, LlamaShape};
+use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sft::Example;
-use training::{AdamWConfig, Interrupt, RunFolder, Schedule, stream};
+use training::{AdamWConfig, Interrupt, RunFolder, Schedule, read_json, stream};
 
 use crate::arms::{Arm, CONTROLS, MAIN, Start, Variant};
 use crate::measure::{self, ReadableSample, SetOutcome, is_correct, switch_prior};
@@ -23,7 +24,7 @@ use crate::rollout::{Ask, Text, sample};
 use crate::sets::{Question, SETS, own_kind_question};
 use crate::supervised::{self, Supervised};
 use crate::variants::{self, DataSets};
-use crate::world::{Approach, documents, vocabulary};
+use crate::world::{Approach, documents, numbers, vocabulary};
 use crate::{grpo, report, results};
 
 /// One call of the program.
@@ -53,6 +54,8 @@ pub struct BaseOutcome {
     pub gate_met: bool,
     /// Of each approach: greedy accuracy on one-part problems of its own kind, asked for by name.
     pub own_kind_accuracy: BTreeMap<String, f64>,
+    /// The same on the way: step -> approach -> accuracy.
+    pub accuracy: BTreeMap<u64, BTreeMap<String, f64>>,
     /// Number of parameters.
     pub parameters: usize,
 }
@@ -89,6 +92,23 @@ impl Experiment {
         MAIN.iter().chain(controls).copied().collect()
     }
 
+    /// The fine-tuned models that the arms start from.
+    pub fn starts(&self) -> Vec<Start> {
+        let mut starts: Vec<Start> =
+            self.arms().iter().map(|a| a.start).filter(|s| *s != Start::Base).collect();
+        starts.sort();
+        starts.dedup();
+        starts
+    }
+
+    /// Where the model that an arm starts from lies.
+    pub fn start_folder(&self, seed: u64, start: Start) -> PathBuf {
+        match start {
+            Start::Base => self.phase(seed, "base"),
+            start => self.phase(seed, &format!("start-{}", start.key())),
+        }
+    }
+
     /// The folder of one phase.
     pub fn phase(&self, seed: u64, name: &str) -> PathBuf {
         self.folder.file(&format!("seed-{seed}")).join(name)
@@ -111,9 +131,7 @@ impl Experiment {
             timed(format!("seed-{seed}/base"), &|| self.base(&text, seed).map(drop))?;
             timed(format!("seed-{seed}/variants"), &|| self.variants(&text, seed).map(drop))
         })?;
-        let mut starts: Vec<Start> = arms.iter().map(|a| a.start).filter(|s| *s != Start::Base).collect();
-        starts.sort();
-        starts.dedup();
+        let starts = self.starts();
         let jobs = self.seeds.iter().flat_map(|seed| starts.iter().map(|start| (*seed, *start))).collect();
         self.each(jobs, |(seed, start)| {
             timed(format!("seed-{seed}/start-{}", start.key()), &|| self.start(&text, seed, start))
@@ -132,7 +150,8 @@ impl Experiment {
 
         let outcomes =
             self.seeds.iter().map(|seed| self.outcome(&text, *seed)).collect::<Result<Vec<_>>>()?;
-        let results = results::collect(&self.recipe, &arms, &outcomes);
+        let thresholds = if self.controls { self.thresholds(&text)? } else { Vec::new() };
+        let results = results::collect(&self.recipe, &arms, &outcomes, thresholds);
         self.folder.write_json("results.json", &results)?;
         let times = times.into_inner().expect("no panic");
         let total = clock.elapsed().as_secs_f64();
@@ -144,7 +163,7 @@ impl Experiment {
     }
 
     /// Runs jobs on as many threads as there are; a lone job gets them all.
-    fn each<J: Send>(&self, jobs: Vec<J>, run: impl Fn(J) -> Result<()> + Sync) -> Result<()> {
+    pub fn each<J: Send>(&self, jobs: Vec<J>, run: impl Fn(J) -> Result<()> + Sync) -> Result<()> {
         let workers = self.threads.min(jobs.len()).max(1);
         if workers == 1 {
             return jobs.into_iter().try_for_each(run);
@@ -179,7 +198,7 @@ impl Experiment {
     }
 
     /// Pre-trains until every approach masters its own kind of part.
-    fn base(&self, text: &Text, seed: u64) -> Result<BaseOutcome> {
+    pub fn base(&self, text: &Text, seed: u64) -> Result<BaseOutcome> {
         let recipe = &self.recipe;
         once(&self.phase(seed, "base"), &self.interrupt, |phase| {
             let shape = &recipe.model;
@@ -198,47 +217,61 @@ impl Experiment {
                 ..LlamaShape::default()
             })?;
             let mut model = CausalLm::init(&config, seed, &self.device.clone().autodiff())?;
+            let embedding = numbers::on_circles(model.embedding());
+            model = model.with_embedding(embedding)?;
             let plan = &recipe.pretrain;
             let mut documents = Documents::new(text, recipe, seed);
-            let mut steps = plan.steps;
-            for round in 0..=plan.extra_rounds {
+            let last = plan.steps + plan.extra_rounds * plan.extra_steps;
+            let mut accuracy = BTreeMap::new();
+            let mut steps = 0;
+            while steps < last {
+                let at_peak = plan.steps.saturating_sub(steps);
+                steps += if at_peak > 0 { at_peak.min(plan.check_every) } else { plan.extra_steps };
                 let label = format!("seed {seed} pre-train");
                 let config = Supervised {
                     label: &label,
                     schedule: Schedule::cosine(plan.lr, plan.warmup, plan.steps).with_floor(0.1),
                     adamw: AdamWConfig { betas: (0.9, 0.98), ..AdamWConfig::default() },
                     steps,
-                    checkpoint_every: 500,
+                    checkpoint_every: plan.check_every,
                 };
                 model = supervised::train(phase, text, model, &config, |step| documents.batch(step))?;
-                let own_kind_accuracy = own_kind_accuracy(&model.valid(), text, seed)?;
-                let worst = own_kind_accuracy.values().copied().fold(1.0, f64::min);
-                eprintln!("seed {seed}: accuracy of each approach on its own kind {own_kind_accuracy:.3?}");
-                let gate_met = worst >= plan.gate;
-                if gate_met || round == plan.extra_rounds {
-                    if !gate_met {
-                        eprintln!(
-                            "seed {seed}: the gate is missed: after {steps} steps an approach solves less than {} of the problems \
-                             of its own kind. The run goes on, and the report says so; raise pretrain.steps",
-                            plan.gate
-                        );
-                    }
-                    phase.save_model(&model)?;
-                    return Ok(BaseOutcome {
-                        steps,
-                        gate_met,
-                        own_kind_accuracy,
-                        parameters: parameters(&model),
-                    });
+                // Written once for each step: after an interruption the model of that step is gone.
+                let name = format!("accuracy-{steps}.json");
+                let path = phase.folder.file(&name);
+                let measured = if path.exists() {
+                    read_json(&path)?
+                } else {
+                    let measured = own_kind_accuracy(&model.valid(), text, seed)?;
+                    phase.folder.write_json(&name, &measured)?;
+                    measured
+                };
+                eprintln!(
+                    "seed {seed}: {steps} steps, accuracy of each approach on its own kind {measured:.3?}"
+                );
+                accuracy.insert(steps, measured);
+                let met = accuracy[&steps].values().all(|a: &f64| *a >= plan.gate);
+                if steps >= plan.steps && met {
+                    break;
                 }
-                steps += plan.extra_steps;
             }
-            unreachable!("the last round returns")
+            let own_kind_accuracy = accuracy.get(&steps).cloned().unwrap_or_default();
+            let gate_met = own_kind_accuracy.values().all(|a| *a >= plan.gate);
+            if !gate_met {
+                eprintln!(
+                    "seed {seed}: the gate is missed: after {steps} steps an approach solves less than {} of the problems \
+                     of its own kind. The run goes on, and the report says so; raise pretrain.steps",
+                    plan.gate
+                );
+            }
+            phase.save_model(&model)?;
+            Ok(BaseOutcome { steps, gate_met, own_kind_accuracy, accuracy, parameters: model.num_params() })
         })
     }
 
     /// Self-generation and selection from the base model.
-    fn variants(&self, text: &Text, seed: u64) -> Result<DataSets> {
+    pub fn variants(&self, text: &Text, seed: u64) -> Result<DataSets> {
+        self.base(text, seed)?;
         once(&self.phase(seed, "variants"), &self.interrupt, |phase| {
             let model = load(&model_folder(&self.phase(seed, "base")), &self.device)?;
             let data = variants::generate(&model, text, &self.recipe, seed)?;
@@ -258,39 +291,45 @@ impl Experiment {
     }
 
     /// SFT of the base model on one data set.
-    fn start(&self, text: &Text, seed: u64, start: Start) -> Result<()> {
+    pub fn start(&self, text: &Text, seed: u64, start: Start) -> Result<()> {
         let data = self.variants(text, seed)?;
         let path = self.phase(seed, &format!("start-{}", start.key()));
-        once(&path, &self.interrupt, |phase: &mut Phase| {
-            let base = load(&model_folder(&self.phase(seed, "base")), &self.device.clone().autodiff())?;
-            let set = &data.instances[start.key()];
-            let plan = &self.recipe.midtrain;
-            let label = format!("seed {seed} SFT {}", start.key());
-            let config = Supervised {
-                label: &label,
-                schedule: Schedule::linear(plan.lr, plan.steps / 20, plan.steps),
-                adamw: AdamWConfig::default(),
-                // Without a single instance the model stays what it is.
-                steps: if set.is_empty() { 0 } else { plan.steps },
-                checkpoint_every: 500,
-            };
-            let model = supervised::train(phase, text, base, &config, |step| {
-                (0..plan.batch as u64)
-                    .map(|i| example(text, set, seed, step * plan.batch as u64 + i))
-                    .collect()
-            })?;
-            phase.save_model(&model)
+        once(&path, &self.interrupt, |phase| {
+            self.fine_tune(phase, text, seed, start.key(), &data.instances[start.key()])
         })
+    }
+
+    /// SFT of the base model on these instances, saved as the phase's model.
+    pub fn fine_tune(
+        &self,
+        phase: &mut Phase,
+        text: &Text,
+        seed: u64,
+        name: &str,
+        set: &[variants::Instance],
+    ) -> Result<()> {
+        let base = load(&model_folder(&self.phase(seed, "base")), &self.device.clone().autodiff())?;
+        let plan = &self.recipe.midtrain;
+        let label = format!("seed {seed} SFT {name}");
+        let config = Supervised {
+            label: &label,
+            schedule: Schedule::linear(plan.lr, plan.steps / 20, plan.steps),
+            adamw: AdamWConfig::default(),
+            // Without a single instance the model stays what it is.
+            steps: if set.is_empty() { 0 } else { plan.steps },
+            checkpoint_every: 500,
+        };
+        let model = supervised::train(phase, text, base, &config, |step| {
+            (0..plan.batch as u64).map(|i| example(text, set, seed, step * plan.batch as u64 + i)).collect()
+        })?;
+        phase.save_model(&model)
     }
 
     /// RL, if the arm has it, and measurement.
     fn arm(&self, text: &Text, seed: u64, arm: Arm) -> Result<ArmOutcome> {
         let data = self.variants(text, seed)?;
         once(&self.phase(seed, &format!("arm-{}", arm.key)), &self.interrupt, |phase| {
-            let start = match arm.start {
-                Start::Base => self.phase(seed, "base"),
-                start => self.phase(seed, &format!("start-{}", start.key())),
-            };
+            let start = self.start_folder(seed, arm.start);
             let model = load(&model_folder(&start), &self.device.clone().autodiff())?;
             let hard: Vec<Question> = SETS[1].questions(seed, self.recipe.evaluation.questions);
             let before = switch_prior(&model.valid(), text, &hard, seed)?;
@@ -330,6 +369,10 @@ impl Experiment {
                 let words = crate::rollout::longest(rl.parts.len()) as u64;
                 let per_step = (rl.questions * rl.samples) as u64 * words;
                 rl.steps += data.generated_tokens.div_ceil(per_step);
+            }
+            Variant::SmallGroups => {
+                rl.samples = rl.samples.div_ceil(3).max(2);
+                rl.questions *= 3;
             }
             Variant::Explore => {
                 rl.temperature *= 1.3;
@@ -381,7 +424,12 @@ impl<'a> Documents<'a> {
         let mut examples = (0..size as u64 * BUCKET)
             .map(|i| {
                 let mut rng = stream(self.seed, "document", index, i, 0);
-                let document = documents::draw(&self.recipe.documents, &mut rng);
+                let plan = &self.recipe.documents;
+                if rng.random_bool(plan.differences) {
+                    let (words, learn) = documents::differences(&mut rng);
+                    return Ok(Example { tokens: self.text.encode(&words.join(" "))?, learn });
+                }
+                let document = documents::draw(plan, &mut rng);
                 completion(self.text, &document.prompt.join(" "), &document.solution.join(" "))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -425,8 +473,4 @@ fn own_kind_accuracy(model: &CausalLm, text: &Text, seed: u64) -> Result<BTreeMa
         accuracy.insert(approach.marker().to_string(), right as f64 / QUESTIONS as f64);
     }
     Ok(accuracy)
-}
-
-fn parameters(model: &CausalLm) -> usize {
-    model.num_params()
 }

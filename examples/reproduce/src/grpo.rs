@@ -2,10 +2,9 @@
 
 use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::{Bool, Int, Tensor, TensorData};
 use models::{CausalLm, Inputs};
 use policy_gradient::{
-    Aggregation, GlobalCounts, Objective, TokenLogProbConfig, advantage, advantage::GroupConfig, aggregate,
+    Aggregation, Objective, RolloutBatch, TokenLogProbConfig, advantage, advantage::GroupConfig, aggregate,
     objective, token_log_probs,
 };
 use rand::seq::SliceRandom;
@@ -18,7 +17,7 @@ use crate::phase::Phase;
 use crate::recipe::{Rl, Tuned};
 use crate::rollout::{Response, Text, sample};
 use crate::sets::training_question;
-use crate::world::approaches_used;
+use crate::world::check::{approaches_used, fits};
 
 /// One RL run's settings, with the variant's changes already made.
 pub struct Grpo<'a> {
@@ -53,7 +52,20 @@ impl<'a> Grpo<'a> {
 /// A response with its advantage.
 struct Rollout {
     response: Response,
-    advantage: f32,
+    advantage: f64,
+}
+
+impl Rollout {
+    fn view(&self) -> policy_gradient::Rollout<'_> {
+        let Response { prompt, sample, .. } = &self.response;
+        policy_gradient::Rollout {
+            prompt,
+            response: &sample.tokens,
+            old_logprobs: &sample.sampling_logprobs,
+            reference_logprobs: None,
+            advantage: self.advantage,
+        }
+    }
 }
 
 /// Runs GRPO from the phase's last checkpoint if there is one, and returns the trained model.
@@ -72,7 +84,8 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
         let (mut loss_sum, mut entropy_sum, mut norm_max, mut clipped) = (0.0, 0.0, 0.0_f64, 0.0);
         let minibatches: Vec<&[usize]> = order.chunks(order.len().div_ceil(rl.minibatches).max(1)).collect();
         for (i, minibatch) in minibatches.iter().enumerate() {
-            let batch = collate(minibatch.iter().map(|i| &rollouts[*i]), text.pad, &model.device());
+            let views: Vec<_> = minibatch.iter().map(|i| rollouts[*i].view()).collect();
+            let batch = RolloutBatch::collate(&views, text.pad, &model.device())?;
             let hidden = model.hidden(Inputs::new(batch.tokens));
             let new = token_log_probs(
                 hidden,
@@ -81,7 +94,7 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
                 batch.mask.clone(),
                 &TokenLogProbConfig { temperature: rl.temperature, ..TokenLogProbConfig::default() },
             )?;
-            let counts = GlobalCounts::of(&batch.mask)?;
+            let counts = RolloutBatch::counts(views);
             let per_token =
                 objective(new.logp, batch.old_logp, batch.advantages, batch.mask.clone(), &surrogate)?;
             let policy = aggregate(per_token.loss, batch.mask.clone(), Aggregation::TokenMean, &counts)?;
@@ -135,10 +148,12 @@ fn roll_out(
     let sampled = sample(&model.valid(), text, &asks, rl.temperature, config.seed)?;
 
     let (mut rewards, mut groups, mut responses) = (Vec::new(), Vec::new(), Vec::new());
+    let mut fitting = 0;
     for (i, (question, rows)) in questions.iter().zip(sampled.chunks(per_question)).enumerate() {
         for response in rows.iter().flatten() {
             rewards.push(f64::from(u8::from(is_correct(question, response))));
             groups.push(i as u64);
+            fitting += usize::from(fits(&question.problem, &response.text));
             responses.push(response.clone());
         }
     }
@@ -155,56 +170,11 @@ fn roll_out(
         "reward": rewards.iter().sum::<f64>() / count,
         "length": responses.iter().map(|r| r.sample.tokens.len()).sum::<usize>() as f64 / count,
         "truncated": share(responses.iter().filter(|r| !r.finished).count()),
+        "fitting": share(fitting),
         "combined": share(responses.iter().filter(|r| combined(r)).count()),
         "groups_without_signal": rewards.chunks(rl.samples).filter(|g| even(g)).count(),
     });
-    let rollouts = responses
-        .into_iter()
-        .zip(advantages)
-        .map(|(response, advantage)| Rollout { response, advantage: advantage as f32 });
+    let rollouts =
+        responses.into_iter().zip(advantages).map(|(response, advantage)| Rollout { response, advantage });
     Ok((rollouts.collect(), metrics))
-}
-
-/// Right-padded tensors of some rollouts; all `[batch, time]`, position `t` predicts token `t + 1`.
-struct RolloutBatch {
-    tokens: Tensor<2, Int>,
-    targets: Tensor<2, Int>,
-    mask: Tensor<2, Bool>,
-    old_logp: Tensor<2>,
-    advantages: Tensor<2>,
-}
-
-fn collate<'a>(
-    rollouts: impl Iterator<Item = &'a Rollout>,
-    pad: u32,
-    device: &burn::tensor::Device,
-) -> RolloutBatch {
-    let rollouts: Vec<&Rollout> = rollouts.collect();
-    let length = |r: &Rollout| r.response.prompt.len() + r.response.sample.tokens.len();
-    let time = rollouts.iter().map(|r| length(r) - 1).max().unwrap_or(0);
-    let size = rollouts.len() * time;
-    let (mut tokens, mut targets) = (vec![pad as i32; size], vec![pad as i32; size]);
-    let (mut mask, mut old_logp, mut advantages) =
-        (vec![false; size], vec![0.0f32; size], vec![0.0f32; size]);
-    for (row, rollout) in rollouts.iter().enumerate() {
-        let Response { prompt, sample, .. } = &rollout.response;
-        let ids: Vec<i32> = prompt.iter().chain(&sample.tokens).map(|id| *id as i32).collect();
-        let at = row * time;
-        tokens[at..at + ids.len() - 1].copy_from_slice(&ids[..ids.len() - 1]);
-        targets[at..at + ids.len() - 1].copy_from_slice(&ids[1..]);
-        let first = at + prompt.len() - 1;
-        for (i, logp) in sample.sampling_logprobs.iter().enumerate() {
-            mask[first + i] = true;
-            old_logp[first + i] = *logp;
-            advantages[first + i] = rollout.advantage;
-        }
-    }
-    let shape = [rollouts.len(), time];
-    RolloutBatch {
-        tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
-        targets: Tensor::from_data(TensorData::new(targets, shape), device),
-        mask: Tensor::from_data(TensorData::new(mask, shape), device),
-        old_logp: Tensor::from_data(TensorData::new(old_logp, shape), device),
-        advantages: Tensor::from_data(TensorData::new(advantages, shape), device),
-    }
 }

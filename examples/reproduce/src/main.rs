@@ -13,6 +13,8 @@ mod results;
 mod rollout;
 mod sets;
 mod supervised;
+mod sweep;
+mod threshold;
 mod variants;
 mod world;
 
@@ -34,7 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Arguments {
-    /// Folder of the run [default: runs/reproduce; with --quick runs/quick; with --full runs/full]
+    /// Folder of the run [default: runs/reproduce; with --quick runs/quick; with --full runs/full; with --sweep runs/sweep]
     #[arg(long)]
     run_dir: Option<PathBuf>,
     /// First seed; a run with --seeds K uses K seeds from here on
@@ -52,6 +54,9 @@ struct Arguments {
     /// Five seeds and all controls: hours
     #[arg(long)]
     full: bool,
+    /// Try every setting of the recipe's sweep on every starting point instead of running the arms
+    #[arg(long, conflicts_with = "quick")]
+    sweep: bool,
     /// A TOML file that replaces parts of the recipe
     #[arg(long)]
     config: Option<PathBuf>,
@@ -98,7 +103,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     if seeds == 0 {
         bail!("--seeds 0: at least one seed is needed");
     }
-    let name = if arguments.quick {
+    let name = if arguments.sweep {
+        "sweep"
+    } else if arguments.quick {
         "quick"
     } else if arguments.full {
         "full"
@@ -123,7 +130,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         folder,
         interrupt: Interrupt::install(),
     };
-    experiment.run()
+    if arguments.sweep { experiment.sweep() } else { experiment.run() }
 }
 
 fn recipe(arguments: &Arguments) -> Result<Recipe> {

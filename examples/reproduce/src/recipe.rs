@@ -1,4 +1,6 @@
-//! Every number of the experiment. A TOML file can replace any of it. No sweep has been made yet: `tuned` is empty.
+//! Every number of the experiment. A TOML file can replace any of it.
+//!
+//! Frozen after a sweep (`--sweep --seed 1001 --seeds 2`) on development seeds; the reported seeds begin at 1.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::documents::DocumentConfig;
 
 /// All settings of one run, as written to `config.toml`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recipe {
     /// The network.
@@ -25,8 +27,34 @@ pub struct Recipe {
     pub rl: Rl,
     /// Measurement.
     pub evaluation: Evaluation,
+    /// Time to threshold, with `--full`.
+    pub threshold: ThresholdPlan,
+    /// What `--sweep` tries for every starting point.
+    pub sweep: Sweep,
     /// What a sweep on development seeds chose for each starting point: keys `base`, `star`, `mid`, ...
     pub tuned: BTreeMap<String, Tuned>,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        let tuned = [
+            ("base", Tuned { lr: 1e-4, entropy: 0.003 }),
+            ("star", Tuned { lr: 1e-4, entropy: 0.01 }),
+            ("mid", Tuned { lr: 3e-4, entropy: 0.003 }),
+        ];
+        Recipe {
+            model: ModelShape::default(),
+            documents: DocumentConfig::default(),
+            pretrain: Pretrain::default(),
+            generation: Generation::default(),
+            midtrain: Midtrain::default(),
+            rl: Rl::default(),
+            evaluation: Evaluation::default(),
+            threshold: ThresholdPlan::default(),
+            sweep: Sweep::default(),
+            tuned: tuned.map(|(start, tuned)| (start.to_string(), tuned)).into(),
+        }
+    }
 }
 
 /// A Llama of this size.
@@ -61,6 +89,8 @@ pub struct Pretrain {
     pub lr: f64,
     /// Warm-up steps.
     pub warmup: u64,
+    /// Steps between measurements of the gate.
+    pub check_every: u64,
     /// Every approach must solve this share of one-part problems of its own kind, greedily, when asked for by name.
     pub gate: f64,
     /// Steps added, at the lowest learning rate, while the gate is not met.
@@ -72,11 +102,12 @@ pub struct Pretrain {
 impl Default for Pretrain {
     fn default() -> Self {
         Pretrain {
-            steps: 3500,
+            steps: 4000,
             batch: 64,
             lr: 3e-3,
             warmup: 100,
-            gate: 0.95,
+            check_every: 500,
+            gate: 0.9,
             extra_steps: 300,
             extra_rounds: 1,
         }
@@ -115,7 +146,7 @@ pub struct Midtrain {
 
 impl Default for Midtrain {
     fn default() -> Self {
-        Midtrain { steps: 60, batch: 64, lr: 5e-4 }
+        Midtrain { steps: 200, batch: 64, lr: 5e-4 }
     }
 }
 
@@ -148,8 +179,8 @@ pub struct Rl {
 impl Default for Rl {
     fn default() -> Self {
         Rl {
-            steps: 100,
-            questions: 16,
+            steps: 150,
+            questions: 32,
             samples: 12,
             minibatches: 2,
             clip_low: 0.2,
@@ -157,7 +188,7 @@ impl Default for Rl {
             max_norm: 1.0,
             temperature: 1.0,
             parts: vec![0.0, 1.0],
-            default: Tuned { lr: 3e-4, entropy: 0.01 },
+            default: Tuned { lr: 3e-4, entropy: 0.003 },
         }
     }
 }
@@ -170,6 +201,51 @@ pub struct Tuned {
     pub lr: f64,
     /// Coefficient of the entropy bonus, per token.
     pub entropy: f64,
+}
+
+/// Time to threshold against the switch prior.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ThresholdPlan {
+    /// Shares of the questions whose solutions stay diverse.
+    pub shares: Vec<f64>,
+    /// The most RL steps.
+    pub steps: u64,
+}
+
+impl Default for ThresholdPlan {
+    fn default() -> Self {
+        ThresholdPlan { shares: vec![1.0, 0.5, 0.25, 0.1, 0.03, 0.0], steps: 200 }
+    }
+}
+
+/// The grid of `--sweep`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sweep {
+    /// Learning rates.
+    pub lr: Vec<f64>,
+    /// Entropy bonuses.
+    pub entropy: Vec<f64>,
+    /// Starting points, by key; empty for all of the run's.
+    pub starts: Vec<String>,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Sweep { lr: vec![1e-4, 3e-4], entropy: vec![0.003, 0.01], starts: Vec::new() }
+    }
+}
+
+impl Sweep {
+    /// Every pair.
+    pub fn grid(&self) -> Vec<Tuned> {
+        let mut grid = Vec::new();
+        for lr in &self.lr {
+            grid.extend(self.entropy.iter().map(|entropy| Tuned { lr: *lr, entropy: *entropy }));
+        }
+        grid
+    }
 }
 
 /// What is measured on every model.

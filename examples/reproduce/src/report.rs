@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use evaluation::Interval;
 use evaluation::figures::{
-    BarChart, IntervalChart, LineChart, Page, Sankey, Scale, Series, ShareChart, Table,
+    BarChart, IntervalChart, LineChart, Mark, Page, Sankey, Scale, Series, ShareChart, Table,
 };
 use training::write_atomic;
 
@@ -29,6 +29,7 @@ pub fn write(
     combinations(&mut page, outcomes, results);
     prior(&mut page, &arms, results);
     curves(&mut page, experiment, &arms)?;
+    pre_training(&mut page, outcomes);
     data(&mut page, outcomes, results);
     differences(&mut page, results);
     against_paper(&mut page, results);
@@ -236,6 +237,54 @@ fn prior(page: &mut Page, arms: &[Arm], results: &Results) {
         ]);
     }
     page.table(&table);
+    thresholds(page, results);
+}
+
+/// Time to threshold against the switch prior, where `--full` measured it.
+fn thresholds(page: &mut Page, results: &Results) {
+    if results.thresholds.is_empty() {
+        return;
+    }
+    page.heading("Time to threshold");
+    page.text(
+        "The theory predicts that the time RL needs grows as one over the prior. Here the prior is set by dilution: a share of the \
+         questions keeps the solutions of all approaches, the others have STaR's; everything else is equal.",
+    );
+    let of_seed = |seed: Option<u64>| -> Vec<(f64, f64)> {
+        let reached = results.thresholds.iter().filter(|t| seed.is_none_or(|seed| t.seed == seed));
+        reached.filter_map(|t| Some((t.switch_prior.filter(|p| *p > 0.0)?, t.steps? as f64))).collect()
+    };
+    let all = of_seed(None);
+    if !all.is_empty() {
+        let mut chart = LineChart::new("RL steps until half of the samples fit every part")
+            .x("switch prior before RL", Scale::Log10)
+            .y("steps", Scale::Log10);
+        for (i, seed) in results.seeds.iter().enumerate() {
+            let series = Series::new(format!("seed {seed}"), of_seed(Some(*seed))).mark(Mark::Dots);
+            chart = chart.series(series.colour(i + 1));
+        }
+        // The theory's slope of -1 through the geometric mean of the points.
+        let logs = all.iter().map(|(prior, steps)| (prior * steps).ln());
+        let constant = (logs.sum::<f64>() / all.len() as f64).exp();
+        let (low, high) = all.iter().fold((f64::MAX, f64::MIN), |(l, h), (x, _)| (l.min(*x), h.max(*x)));
+        let line = Series::new("constant / prior", [low, high].map(|x| (x, constant / x)));
+        chart = chart.series(line.dashed().colour(0));
+        page.figure(
+            &chart.to_svg(),
+            "Runs that did not get there within the steps allowed are in the table only.",
+        );
+    }
+    let mut table =
+        Table::new(["seed", "share of diverse questions", "switch prior", "RL steps to one half"]);
+    for t in &results.thresholds {
+        table.push([
+            t.seed.to_string(),
+            t.share.to_string(),
+            t.switch_prior.map_or("none".to_string(), |p| format!("{p:.5}")),
+            t.steps.map_or(format!("not in {}", t.cap), |s| s.to_string()),
+        ]);
+    }
+    page.table(&table);
 }
 
 fn curves(page: &mut Page, experiment: &Experiment, arms: &[Arm]) -> Result<()> {
@@ -270,6 +319,25 @@ fn metric_curve(experiment: &Experiment, seed: u64, arm: &str, key: &str) -> Res
         Some((line["step"].as_f64()?, line[key].as_f64()?))
     };
     Ok(text.lines().filter_map(point).collect())
+}
+
+/// How each approach was learned in pre-training, on its own kind of part.
+fn pre_training(page: &mut Page, outcomes: &[SeedOutcome]) {
+    let Some(first) = outcomes.first() else { return };
+    page.section("Pre-training");
+    let mut chart = LineChart::new(format!(
+        "Accuracy of each approach on its own kind, asked for by name, seed {}",
+        first.seed
+    ))
+    .x("pre-training step", Scale::Linear)
+    .y("greedy accuracy", Scale::Linear)
+    .y_range(0.0, 1.0);
+    for (i, approach) in Approach::ALL.into_iter().enumerate() {
+        let name = approach.marker();
+        let points = first.base.accuracy.iter().filter_map(|(step, of)| Some((*step as f64, *of.get(name)?)));
+        chart = chart.series(Series::new(name, points).colour(i + 1));
+    }
+    page.figure(&chart.to_svg(), "The gate is tried at the end; the report says so where it is missed.");
 }
 
 fn data(page: &mut Page, outcomes: &[SeedOutcome], results: &Results) {

@@ -13,6 +13,7 @@ use crate::experiment::SeedOutcome;
 use crate::measure::SetOutcome;
 use crate::recipe::Recipe;
 use crate::sets::SETS;
+use crate::threshold::Threshold;
 
 /// The k of pass@k.
 pub const KS: [usize; 3] = [1, 4, 16];
@@ -32,6 +33,8 @@ pub struct Results {
     pub data: BTreeMap<String, DataResult>,
     /// Pre-training: steps and accuracy of each approach on its own kind, per seed.
     pub base: Vec<crate::experiment::BaseOutcome>,
+    /// Time to threshold against the switch prior, with `--full`.
+    pub thresholds: Vec<Threshold>,
     /// Size of the RL group and number of approaches.
     pub group_size: usize,
     /// Approaches among which self-generation chooses.
@@ -186,7 +189,12 @@ pub fn composition(set: &SetOutcome, correct_only: bool) -> Composition {
 }
 
 /// Puts everything together.
-pub fn collect(recipe: &Recipe, arms: &[Arm], outcomes: &[SeedOutcome]) -> Results {
+pub fn collect(
+    recipe: &Recipe,
+    arms: &[Arm],
+    outcomes: &[SeedOutcome],
+    thresholds: Vec<Threshold>,
+) -> Results {
     let arm_result = |arm: &Arm| {
         let of = |pick: fn(&crate::experiment::ArmOutcome) -> Option<f64>| -> Vec<Option<f64>> {
             outcomes.iter().map(|o| pick(&o.arms[arm.key])).collect()
@@ -234,6 +242,7 @@ pub fn collect(recipe: &Recipe, arms: &[Arm], outcomes: &[SeedOutcome]) -> Resul
         comparisons,
         data,
         base: outcomes.iter().map(|o| o.base.clone()).collect(),
+        thresholds,
         group_size: recipe.rl.samples,
         approaches: crate::world::Approach::ALL.len(),
     }

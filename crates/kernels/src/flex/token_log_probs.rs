@@ -178,20 +178,28 @@ vectorised! {
 
     /// Logits become gradients of logits. `numbers`: log-probability, entropy, their gradients, scale.
     fn logits_gradient<'a>(logits: &'a mut [f32], target: usize, numbers: [f32; 5]) {
+        const LANES: usize = crate::simd::LANES;
         let [chosen, entropy, chosen_grad, entropy_grad, scale] = numbers;
-        // log p[j] = (z[j] - z[target]) scale + log p[target]; a target of probability zero needs the sum itself.
-        let log_sum = if chosen.is_finite() {
-            logits[target] * scale - chosen
+        let top = largest(logits);
+        // The sum follows from the target's log-probability, which is exact enough where it is small; a rare target
+        // (or an impossible one) needs the sum itself.
+        let log_sum = if chosen > -4.0 {
+            (logits[target] - top) * scale - chosen
         } else {
-            let top = largest(logits) * scale;
-            let mut sum = 0.0;
-            for x in logits.iter() {
-                sum += exp(x.mul_add(scale, -top));
+            let mut sums = [0.0; LANES];
+            let (blocks, rest) = logits.as_chunks::<LANES>();
+            for block in blocks {
+                for l in 0..LANES {
+                    sums[l] += exp((block[l] - top) * scale);
+                }
             }
-            top + sum.ln()
+            for (l, &x) in rest.iter().enumerate() {
+                sums[l] += exp((x - top) * scale);
+            }
+            fold(sums, |a, b| a + b).ln()
         };
         for x in logits.iter_mut() {
-            let log_p = x.mul_add(scale, -log_sum).max(-1e30);
+            let log_p = (*x - top).mul_add(scale, -log_sum).max(-1e30);
             *x = -exp(log_p) * (log_p + entropy).mul_add(entropy_grad, chosen_grad) * scale;
         }
         logits[target] += chosen_grad * scale;

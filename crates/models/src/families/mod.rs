@@ -253,12 +253,17 @@ fn base(keys: &Keys, rms_norm_eps: f64, theta: f64, tied: bool) -> Result<Config
     })
 }
 
-/// Reads `rope_parameters` (transformers 5) or `rope_scaling` with `rope_theta` (transformers 4).
+/// Reads `rope_scaling` with `rope_theta` (transformers 4) or `rope_parameters` (transformers 5).
 fn rope(keys: &Keys, head_dim: usize, max_positions: usize, default_theta: f64) -> Result<Rope> {
-    let section = match (keys.get("rope_parameters"), keys.get("rope_scaling")) {
-        (Some(Value::Object(map)), _) | (None, Some(Value::Object(map))) => map.clone(),
-        (None, None) => Map::new(),
-        (Some(other), _) | (None, Some(other)) => return Err(wrong("rope_parameters", "an object", other)),
+    // Where both are there, version 5 takes the older one, which is the only one that version 4 knows.
+    let named = |key: &str| match keys.get(key) {
+        None => Ok(None),
+        Some(Value::Object(map)) => Ok(Some(map.clone()).filter(|map| !map.is_empty())),
+        Some(other) => Err(wrong(key, "an object", other)),
+    };
+    let section = match named("rope_scaling")? {
+        Some(map) => map,
+        None => named("rope_parameters")?.unwrap_or_default(),
     };
     let inner = Keys(&section);
     let theta = inner.real("rope_theta", keys.real("rope_theta", default_theta)?)?;
@@ -376,10 +381,56 @@ pub(crate) fn write(config: &Config) -> Map<String, Value> {
         set("id2label", json!({"0": "LABEL_0"}));
         set("label2id", json!({"LABEL_0": 0}));
     }
-    // What came from a file stays in the file's own dialect; a new model gets the one both versions read.
-    if !object.contains_key("rope_parameters") {
-        object.insert("rope_theta".into(), json!(config.rope.theta));
-        object.entry("rope_scaling").or_insert(Value::Null);
+    // Version 4 knows only `rope_theta` and `rope_scaling`, and version 5 still reads them.
+    let newer = object.remove("rope_parameters").is_some();
+    if newer || !object.contains_key("rope_theta") {
+        write_rope(config, &mut object);
     }
     object
+}
+
+/// The rotary embedding in the dialect that both versions read.
+fn write_rope(config: &Config, object: &mut Map<String, Value>) {
+    let rope = &config.rope;
+    object.insert("rope_theta".into(), json!(rope.theta));
+    if rope.dim != config.head_dim {
+        let partial = rope.dim as f64 / config.head_dim as f64;
+        object.insert("partial_rotary_factor".into(), json!(partial));
+    }
+    let scaling = match &rope.scaling {
+        RopeScaling::None => Value::Null,
+        RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => json!({
+            "rope_type": "llama3", "factor": factor, "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor, "original_max_position_embeddings": original_positions,
+        }),
+        RopeScaling::Yarn {
+            factor,
+            attention_factor,
+            beta_fast,
+            beta_slow,
+            original_positions,
+            truncate,
+        } => {
+            let mut scaling = json!({
+                "rope_type": "yarn", "factor": factor, "attention_factor": attention_factor, "beta_fast": beta_fast,
+                "beta_slow": beta_slow, "original_max_position_embeddings": original_positions,
+            });
+            if !truncate {
+                scaling["truncate"] = json!(false);
+            }
+            scaling
+        }
+        RopeScaling::LongRope { short, long, attention_factor, original_positions } => {
+            // Phi-3 of version 4 takes exactly these three keys, and works out the rest from the two lengths.
+            let mut scaling = json!({"type": "longrope", "short_factor": short, "long_factor": long});
+            object.insert("original_max_position_embeddings".into(), json!(original_positions));
+            if config.family != Family::Phi3 {
+                scaling["attention_factor"] = json!(attention_factor);
+                scaling["original_max_position_embeddings"] = json!(original_positions);
+            }
+            scaling
+        }
+    };
+    object.insert("rope_scaling".into(), scaling);
 }

@@ -7,10 +7,13 @@
 mod engine;
 mod sampler;
 
+use rayon::prelude::*;
+
+use crate::config::Task;
 use crate::error::{Error, Result};
 use crate::model::CausalLm;
 use engine::{Engine, TensorEngine};
-use sampler::Sampler;
+use sampler::{Drawn, Sampler};
 
 /// What to continue, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +72,11 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    fn check(&self) -> Result<()> {
+    /// Checks the ranges of all settings.
+    ///
+    /// # Errors
+    /// If one is out of its range; the error names it.
+    pub fn check(&self) -> Result<()> {
         let wrong = |what: &str, found: f64| Err(Error::Request(format!("{what}, found {found}")));
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return wrong("temperature: expected 0 or a positive number", self.temperature);
@@ -160,6 +167,9 @@ impl<F: FnMut(usize, usize, &Sample)> Watch for F {
     }
 }
 
+/// The most tokens of prompts, padding included, that run at once.
+const PREFILL_TOKENS: usize = 16_384;
+
 /// A sample under way.
 struct Row {
     request: usize,
@@ -171,7 +181,7 @@ struct Row {
 /// Samples continuations of all requests; the result has one list per request, in order.
 ///
 /// # Errors
-/// If the model lies on an autodiff device (pass `model.valid()`), a prompt is empty or holds an unknown token, a
+/// If the model is a reward model or lies on an autodiff device (pass `model.valid()`), a prompt is empty or holds an unknown token, a
 /// setting is out of range, or the logits are not finite.
 pub fn generate(
     model: &CausalLm,
@@ -180,6 +190,9 @@ pub fn generate(
     watch: &mut impl Watch,
 ) -> Result<Vec<Vec<Sample>>> {
     sampling.check()?;
+    if model.config.task != Task::CausalLm {
+        return Err(Error::Request("a reward model writes no tokens".into()));
+    }
     check_device(model)?;
     for (index, request) in requests.iter().enumerate() {
         if request.prompt.is_empty() {
@@ -252,7 +265,8 @@ fn run(
             for (prompt, copies) in fresh.prompts.iter().enumerate() {
                 for _ in 0..*copies {
                     let logits = &mut engine.prompt_logits(prompt)[..vocab];
-                    keep.push(advance(&mut rows[row], requests, sampling, logits, watch)?);
+                    let drawn = rows[row].sampler.draw(sampling, logits);
+                    keep.push(advance(&mut rows[row], requests, sampling, drawn, watch)?);
                     row += 1;
                 }
             }
@@ -264,8 +278,15 @@ fn run(
             tokens.clear();
             tokens.extend(rows.iter().map(|row| row.result.tokens.last().copied().unwrap_or(0)));
             let logits = engine.step(&tokens)?;
-            for (row, logits) in rows.iter_mut().zip(logits.chunks_exact_mut(vocab)) {
-                keep.push(advance(row, requests, sampling, logits, watch)?);
+            // A draw reads the whole vocabulary: rows share the threads, a few thousand logits at least to each.
+            let drawn: Vec<Option<Drawn>> = rows
+                .par_iter_mut()
+                .zip(logits.par_chunks_exact_mut(vocab))
+                .with_min_len((1 << 14) / vocab.max(1) + 1)
+                .map(|(row, logits)| row.sampler.draw(sampling, logits))
+                .collect();
+            for (row, drawn) in rows.iter_mut().zip(drawn) {
+                keep.push(advance(row, requests, sampling, drawn, watch)?);
             }
         }
         if keep.contains(&false) {
@@ -310,7 +331,16 @@ fn admit(
     let mut admitted = Admitted { prompts: Vec::new(), rows: 0 };
     let mut prompts: Vec<(&[u32], usize)> = Vec::new();
     let mut longest = longest;
+    let is_long = |request: usize| model.config.rope.is_long(requests[request].prompt.len());
     while let Some((request, first, count)) = waiting.pop() {
+        // One pass has one set of rotary frequencies, and its hidden states take memory too.
+        let padded = prompts.iter().map(|(prompt, _)| prompt.len()).max().unwrap_or(0);
+        let padded = (prompts.len() + 1) * padded.max(requests[request].prompt.len());
+        let full = !prompts.is_empty() && padded > PREFILL_TOKENS;
+        if full || rows.first().is_some_and(|row| is_long(row.request) != is_long(request)) {
+            waiting.push((request, first, count));
+            break;
+        }
         let total = rows.len() + 1;
         let bytes = row_bytes(model, longest.max(length(request)));
         let affordable = usize::try_from(sampling.memory_budget / bytes.max(1)).unwrap_or(usize::MAX);
@@ -349,19 +379,16 @@ fn admit(
     Ok(admitted)
 }
 
-/// Draws the next token of a row; says whether the row goes on.
+/// Appends the token drawn for a row; says whether the row goes on.
 fn advance(
     row: &mut Row,
     requests: &[Request],
     sampling: &Sampling,
-    logits: &mut [f32],
+    drawn: Option<Drawn>,
     watch: &mut impl Watch,
 ) -> Result<bool> {
     debug_assert!(row.request < requests.len());
-    let drawn = row
-        .sampler
-        .draw(sampling, logits)
-        .ok_or(Error::NotFinite { request: row.request, position: row.result.tokens.len() })?;
+    let drawn = drawn.ok_or(Error::NotFinite { request: row.request, position: row.result.tokens.len() })?;
     let result = &mut row.result;
     result.tokens.push(drawn.token);
     result.logprobs.push(drawn.logprob);

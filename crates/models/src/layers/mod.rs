@@ -7,5 +7,5 @@ mod mlp;
 
 pub(crate) use attention::{Attention, Keys};
 pub(crate) use block::Block;
-pub(crate) use linear::Linear;
+pub(crate) use linear::{Linear, LowRank};
 pub(crate) use mlp::Mlp;

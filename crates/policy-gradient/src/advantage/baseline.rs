@@ -4,13 +4,14 @@ use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::group::singletons;
-use super::tokens::{Whiten, whiten_rows};
+use super::tokens::{Masked, Returns, Whiten, returns, whiten_rows};
 use super::{GroupConfig, Groups, Moments, Scale, Singleton, Std, group, scorable};
 use crate::error::{Error, Result, require, same_length};
+use crate::num::from_host;
 
 /// ReMax: the reward minus that of the greedy response to the same prompt.
 ///
-/// `A_i = R_i - R_greedy`, [arXiv:2310.10505], equation 6. Both slices have one entry per response.
+/// `A_i = R_i - R_greedy`, [arXiv:2310.10505]. Both slices have one entry per response.
 ///
 /// # Errors
 /// [`Error::Shape`] when lengths differ, [`Error::Value`] for an infinite reward.
@@ -31,10 +32,38 @@ pub fn remax(rewards: &[f64], greedy_rewards: &[f64]) -> Result<Vec<f64>> {
         .collect())
 }
 
+/// [`remax`] with rewards per token (a KL penalty, say): returns to go, less the greedy response's reward.
+///
+/// `A_t = sum_{s >= t} r_s - R_greedy` at counted tokens, undiscounted, as in verl. `rewards` `[batch, time]`, one
+/// `greedy_rewards` per row; values outside the mask are never read.
+///
+/// # Errors
+/// [`Error::Shape`] when shapes differ.
+///
+/// ```
+/// use burn::prelude::*;
+/// use policy_gradient::advantage::remax_tokens;
+/// let rewards = Tensor::<2>::from_data([[-0.25, 1.0]], &Device::flex());
+/// let mask = Tensor::<2, Bool>::from_data([[true, true]], &Device::flex());
+/// let out = remax_tokens(rewards, &[0.5], mask)?;
+/// assert_eq!(out.returns.into_data().to_vec::<f32>().unwrap(), [0.75, 1.0]);
+/// assert_eq!(out.advantages.into_data().to_vec::<f32>().unwrap(), [0.25, 0.5]);
+/// # Ok::<(), policy_gradient::Error>(())
+/// ```
+pub fn remax_tokens(rewards: Tensor<2>, greedy_rewards: &[f64], mask: Tensor<2, Bool>) -> Result<Returns> {
+    let [batch, time] = rewards.dims();
+    same_length("greedy_rewards", greedy_rewards.len(), batch)?;
+    scorable("greedy_rewards", greedy_rewards)?;
+    let returns = returns(rewards.clone(), mask.clone(), 1.0, Masked::Skip)?;
+    let greedy = from_host(greedy_rewards.to_vec(), [batch, 1], &rewards).expand([batch, time]);
+    let outside = mask.without_autodiff().bool_not();
+    Ok(Returns { advantages: (returns.clone() - greedy).mask_fill(outside, 0.0), returns })
+}
+
 /// OPO: the reward minus the length-weighted mean reward of the group, the baseline of least variance when every token
 /// contributes alike.
 ///
-/// `A_i = R_i - sum_j l_j R_j / sum_j l_j`, [arXiv:2505.23585], equation 9. `lengths` are the responses' counted tokens.
+/// `A_i = R_i - sum_j l_j R_j / sum_j l_j`, [arXiv:2505.23585]. `lengths` are the responses' counted tokens.
 /// Groups of one follow `singleton` (verl: the reward). Where all lengths are zero so is the advantage.
 ///
 /// # Errors
@@ -79,7 +108,7 @@ pub fn opo(rewards: &[f64], lengths: &[usize], groups: &[u64], singleton: Single
 /// GPG: the centred reward, scaled up by how many responses carry no reward.
 ///
 /// `A_i = alpha (R_i - mean_g)` with `alpha = B / (number of non-zero rewards)` over all responses of the call,
-/// [arXiv:2504.02546], equations 8 and 9. Groups of one follow `singleton` (verl: the reward).
+/// [arXiv:2504.02546]. Groups of one follow `singleton` (verl: the reward).
 ///
 /// # Errors
 /// As [`group`](super::group()).
@@ -177,7 +206,7 @@ impl Default for GdpoConfig {
 /// GDPO: every reward is normalised within its group on its own, so that none drowns the others; then weighted, summed
 /// and normalised over the batch.
 ///
-/// `A = norm_batch(sum_k w_k (R_k - mean_g) / (std_g + eps))`, [arXiv:2601.05242], equations 4 to 6. A NaN in one column
+/// `A = norm_batch(sum_k w_k (R_k - mean_g) / (std_g + eps))`, [arXiv:2601.05242]. A NaN in one column
 /// leaves that column out for that response; responses without any value get zero.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ pub(crate) mod tokens;
 
 use burn::prelude::*;
 
-pub use baseline::{GdpoConfig, RewardColumn, gdpo, gdpo_tokens, gpg, opo, pass_at_k, remax};
+pub use baseline::{GdpoConfig, RewardColumn, gdpo, gdpo_tokens, gpg, opo, pass_at_k, remax, remax_tokens};
 pub use group::{GroupConfig, Scale, Singleton, Std, group};
 pub use optimal::{Alignment, OptimalTokenBaseline, Tail, optimal_token_baseline};
 pub use rloo::{RlooConfig, rloo};

@@ -16,8 +16,12 @@ pub enum Masked {
     Skip,
     /// Their reward and value are zero, but time passes: the discount applies (OpenRLHF).
     Zero,
-    /// The recursion starts afresh behind them: nothing flows back across (open-instruct's packed rows).
+    /// The recursion starts afresh behind them: nothing flows back across.
     Reset,
+    /// Each masked token is a state that ends its episode, with its own reward and value, as in open-instruct's packed
+    /// rows. In [`gae`] the token before it bootstraps from that value, so here values outside the mask are read, and
+    /// must be finite. [`Reset`](Self::Reset) does without them. In [`returns`] nothing but its reward flows back.
+    Terminal,
 }
 
 /// Advantages and the returns a critic is trained on; `[batch, time]`, without a graph, zero outside the mask.
@@ -40,10 +44,15 @@ impl Rows {
         Ok(Self { shape: mask.dims(), mask: mask_to_host("mask", mask.clone())? })
     }
 
+    /// A tensor's values.
+    fn read_all(&self, argument: &'static str, tensor: &Tensor<2>) -> Result<Vec<f64>> {
+        same_shape(argument, tensor.dims(), self.shape)?;
+        to_host(argument, tensor.clone())
+    }
+
     /// A tensor's values, zero outside the mask.
     fn read(&self, argument: &'static str, tensor: &Tensor<2>) -> Result<Vec<f64>> {
-        same_shape(argument, tensor.dims(), self.shape)?;
-        let mut values = to_host(argument, tensor.clone())?;
+        let mut values = self.read_all(argument, tensor)?;
         values.iter_mut().zip(&self.mask).filter(|(_, m)| !**m).for_each(|(v, _)| *v = 0.0);
         Ok(values)
     }
@@ -112,8 +121,12 @@ pub fn gae(
         require(name, value, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
     }
     let rows = Rows::new(&mask)?;
-    let r = rows.read("rewards", &rewards)?;
-    let v = rows.read("values", &values)?;
+    let read = |name, tensor| match config.masked {
+        Masked::Terminal => rows.read_all(name, tensor),
+        _ => rows.read(name, tensor),
+    };
+    let r = read("rewards", &rewards)?;
+    let v = read("values", &values)?;
     let ends = match dones {
         Some(dones) => {
             same_shape("dones", dones.dims(), rows.shape)?;
@@ -121,6 +134,7 @@ pub fn gae(
         }
         None => None,
     };
+    config.whiten.as_ref().map_or(Ok(()), Whiten::check)?;
     let mut advantages = vec![0.0; r.len()];
     rows.for_each_row(|row| {
         let (mut next_value, mut next_advantage) = (0.0, 0.0);
@@ -133,6 +147,7 @@ pub fn gae(
                         next_value = 0.0;
                     }
                     Masked::Reset => (next_value, next_advantage) = (0.0, 0.0),
+                    Masked::Terminal => (next_value, next_advantage) = (v[t], r[t] - v[t]),
                 }
                 continue;
             }
@@ -145,7 +160,8 @@ pub fn gae(
             advantages[t] = next_advantage;
         }
     });
-    let returns: Vec<f64> = advantages.iter().zip(&v).map(|(a, v)| a + v).collect();
+    let returns: Vec<f64> =
+        (0..v.len()).map(|t| if rows.mask[t] { advantages[t] + v[t] } else { 0.0 }).collect();
     if let Some(config) = &config.whiten {
         WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, config);
     }
@@ -182,7 +198,10 @@ pub fn returns(rewards: Tensor<2>, mask: Tensor<2, Bool>, gamma: f64, masked: Ma
 
 fn to_go(rows: &Rows, rewards: &Tensor<2>, gamma: f64, masked: Masked) -> Result<Vec<f64>> {
     require("gamma", gamma, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
-    let r = rows.read("rewards", rewards)?;
+    let r = match masked {
+        Masked::Terminal => rows.read_all("rewards", rewards)?,
+        _ => rows.read("rewards", rewards)?,
+    };
     let mut to_go = vec![0.0; r.len()];
     rows.for_each_row(|row| {
         let mut running = 0.0;
@@ -195,6 +214,7 @@ fn to_go(rows: &Rows, rewards: &Tensor<2>, gamma: f64, masked: Masked) -> Result
                 (false, Masked::Skip) => {}
                 (false, Masked::Zero) => running *= gamma,
                 (false, Masked::Reset) => running = 0.0,
+                (false, Masked::Terminal) => running = r[t],
             }
         }
     });
@@ -242,6 +262,7 @@ impl Default for ReinforcePp {
 /// # Ok::<(), policy_gradient::Error>(())
 /// ```
 pub fn reinforce_pp(rewards: Tensor<2>, mask: Tensor<2, Bool>, config: &ReinforcePp) -> Result<Returns> {
+    config.whiten.check()?;
     let rows = Rows::new(&mask)?;
     let returns = to_go(&rows, &rewards, config.gamma, config.masked)?;
     let mut advantages = returns.clone();
@@ -283,6 +304,7 @@ pub fn reinforce_pp_baseline(
 
 /// One value per response, put at each of its tokens and whitened over all tokens, `[batch, time]`.
 pub(crate) fn whiten_rows(values: &[f64], mask: Tensor<2, Bool>, config: &Whiten) -> Result<Tensor<2>> {
+    config.check()?;
     let rows = Rows::new(&mask)?;
     let [batch, time] = rows.shape;
     if values.len() != batch {
@@ -325,6 +347,8 @@ pub enum Floor {
     Max(f64),
     /// `1 / (sqrt(variance) + eps)` (stable-baselines3, CleanRL).
     AddToStd(f64),
+    /// No division at all: only the mean is removed (OpenRLHF's `no_std_norm`).
+    Unscaled,
 }
 
 /// What becomes of the mean.
@@ -354,6 +378,17 @@ impl Default for Whiten {
     /// verl's: unbiased, `rsqrt(var + 1e-8)`, mean removed.
     fn default() -> Self {
         Self { variance: Variance::Unbiased, floor: Floor::Add(1e-8), mean: Mean::Remove }
+    }
+}
+
+impl Whiten {
+    fn check(&self) -> Result<()> {
+        match self.floor {
+            Floor::Add(eps) | Floor::Max(eps) | Floor::AddToStd(eps) => {
+                require("floor", eps, "a positive number", |v| v > 0.0 && v.is_finite())
+            }
+            Floor::Unscaled => Ok(()),
+        }
     }
 }
 
@@ -413,6 +448,7 @@ impl WhitenMoments {
             Floor::Add(eps) => 1.0 / (variance + eps).sqrt(),
             Floor::Max(eps) => 1.0 / variance.max(eps).sqrt(),
             Floor::AddToStd(eps) => 1.0 / (variance.sqrt() + eps),
+            Floor::Unscaled => 1.0,
         };
         let back = match config.mean {
             Mean::Remove => 0.0,
@@ -477,8 +513,7 @@ pub fn whiten_with(
     moments: &WhitenMoments,
     config: &Whiten,
 ) -> Result<Tensor<2>> {
-    let (Floor::Add(eps) | Floor::Max(eps) | Floor::AddToStd(eps)) = config.floor;
-    require("floor", eps, "a positive number", |v| v > 0.0 && v.is_finite())?;
+    config.check()?;
     let rows = Rows::new(&mask)?;
     let mut host = rows.read("values", &values)?;
     moments.apply(&mut host, &rows.mask, config);

@@ -98,6 +98,13 @@ impl Frame {
 
     /// Diagnostics of an objective that clips nothing.
     pub(crate) fn observe(&self, log_ratio: Tensor<2>) -> Observed {
-        Observed { mask: self.mask.clone(), log_ratio, clipped_low: None, clipped_high: None, capped: None }
+        Observed {
+            mask: self.mask.clone(),
+            log_ratio,
+            clipped_low: None,
+            clipped_high: None,
+            capped: None,
+            bounded: None,
+        }
     }
 }

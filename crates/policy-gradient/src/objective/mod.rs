@@ -76,7 +76,7 @@ impl PerToken {
 }
 
 /// An objective by name and with its settings; [`objective`] computes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Objective {

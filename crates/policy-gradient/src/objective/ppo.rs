@@ -126,23 +126,23 @@ pub fn ppo_clip(
     let loss = |ratio: Tensor<2>| (frame.advantages.clone() * ratio).neg();
 
     // Where a limit holds the ratio, the loss is constant.
-    let mut capped = config.log_ratio.outside(&at.log_ratio);
-    let free = match config.cap {
-        Some(cap) => {
-            let over = ratio.clone().greater_elem(cap);
-            capped = Some(capped.map_or(over.clone(), |c| c.bool_or(over)));
-            ratio.clone().clamp_max(cap)
-        }
-        None => ratio.clone(),
-    };
+    let bounded = config.log_ratio.outside(&at.log_ratio);
+    let mut capped = config.cap.map(|cap| ratio.clone().greater_elem(cap));
+    let free = config.cap.map_or(ratio.clone(), |cap| ratio.clone().clamp_max(cap));
     let unclipped = loss(free);
-    let clipped = loss(config.clip.apply(ratio));
+    let clipped = loss(config.clip.apply(ratio.clone()));
     let cut = clipped.clone().greater(unclipped.clone());
-    let mut slope = unclipped.clone().mask_fill(cut.clone(), 0.0);
-    let mut value = choose(cut.clone(), clipped, unclipped);
-    if let Some(capped) = &capped {
-        slope = slope.mask_fill(capped.clone(), 0.0);
+    let mut slope = unclipped.clone();
+    for held in [&capped, &bounded].into_iter().flatten() {
+        slope = slope.mask_fill(held.clone(), 0.0);
     }
+    // With a cap inside the clip range the clipped side may win where it still moves.
+    let still =
+        ratio.clone().lower_elem(1.0 - config.clip.low).bool_or(ratio.greater_elem(1.0 + config.clip.high));
+    let still = bounded.clone().into_iter().fold(still, Tensor::bool_or);
+    slope = choose(cut.clone(), clipped.clone().mask_fill(still.clone(), 0.0), slope);
+    let mut value = choose(cut.clone(), clipped, unclipped);
+    let cut = cut.bool_and(still);
     if let Some(dual) = config.dual {
         let ceiling = frame.advantages.clone().mul_scalar(-dual);
         let over = negative.clone().bool_and(value.clone().greater(ceiling.clone()));
@@ -156,5 +156,6 @@ pub fn ppo_clip(
     observed.clipped_low = Some(cut.clone().bool_and(negative));
     observed.clipped_high = Some(cut.bool_and(positive));
     observed.capped = capped;
+    observed.bounded = bounded;
     frame.finish(value, slope, &at.carrier, observed)
 }

@@ -126,7 +126,7 @@ impl Default for Topr {
 
 /// TOPR: learn fully from what was rewarded, and with a tapered weight from what was not.
 ///
-/// `-A logp` where the reward is positive, `-sg[clip(r, 0, 1)] A logp` elsewhere, [arXiv:2503.14286], equation 8.
+/// `-A logp` where the reward is positive, `-sg[clip(r, 0, 1)] A logp` elsewhere, [arXiv:2503.14286].
 /// `rewards` `[batch, 1]` or `[batch, time]` decides which is which; without it the sign of the advantage does.
 /// The other arguments and errors as for [`objective`](super::objective).
 ///
@@ -183,7 +183,7 @@ pub struct Dro {
 
 /// DRO: REINFORCE with a quadratic pull towards the policy that sampled; needs no clipping off policy.
 ///
-/// `-(A logp - beta/2 (logp - old_logp)²)`, [arXiv:2405.19107], equation 5 with the value as baseline; also the
+/// `-(A logp - beta/2 (logp - old_logp)²)`, [arXiv:2405.19107] with the value as baseline; also the
 /// surrogate of Kimi k1.5 [arXiv:2501.12599]. Arguments and errors as for [`objective`](super::objective).
 ///
 /// ```

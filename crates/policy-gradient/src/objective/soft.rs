@@ -7,7 +7,7 @@ use super::frame::Frame;
 use super::{Clip, PerToken, RatioLevel};
 use crate::bounds::Bounds;
 use crate::error::{Result, require};
-use crate::num::{choose, lengths, row_mean, zero_outside};
+use crate::num::{choose, lengths, one_minus_exp, row_mean, zero_outside};
 
 /// Settings of [`sapo`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl Default for Sapo {
 
 /// SAPO: a smooth gate on the ratio instead of a clip.
 ///
-/// `-A sigmoid(tau (r - 1)) 4 / tau`, [arXiv:2511.20347], equations 5 and 6; `tau` depends on the sign of the
+/// `-A sigmoid(tau (r - 1)) 4 / tau`, [arXiv:2511.20347]; `tau` depends on the sign of the
 /// advantage. Its gradient is REINFORCE's at `r = 1` and fades on both sides. Arguments and errors as for
 /// [`objective`](super::objective).
 ///
@@ -79,13 +79,13 @@ pub fn sapo(
     let slope = (frame.advantages.clone() * bend).mul_scalar(-4.0);
     let slope = config.log_ratio.zero_outside(slope, &at.log_ratio);
     let mut observed = frame.observe(at.log_ratio.clone());
-    observed.capped = config.log_ratio.outside(&at.log_ratio);
+    observed.bounded = config.log_ratio.outside(&at.log_ratio);
     frame.finish(value, slope, &at.carrier, observed)
 }
 
 /// Settings of [`gmpo`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Gmpo {
     /// The range of each token's *log*-ratio: `[-low, high]`. The paper takes 0.4 and 0.4.
     pub clip: Clip,
@@ -100,7 +100,7 @@ impl Default for Gmpo {
 /// GMPO: the geometric mean of the tokens' ratios, each clipped on the side where it would run away.
 ///
 /// `-A exp(1/n sum_t c_t)` with `c_t = min(l, clip(l, -low, high))` for positive and the maximum of the two for negative
-/// advantages, `l = logp - old_logp`, [arXiv:2507.20673], equation 4. The loss of a sequence stands at each of its
+/// advantages, `l = logp - old_logp`, [arXiv:2507.20673]. The loss of a sequence stands at each of its
 /// tokens: aggregate with [`SequenceMeanTokenMean`](crate::Aggregation::SequenceMeanTokenMean) (verl and TRL count
 /// empty rows). The advantage is the mean over the row's tokens. Other arguments and errors as for
 /// [`objective`](super::objective).
@@ -204,7 +204,7 @@ impl Default for Dppo {
 
 /// DPPO: drop tokens whose *probability*, not ratio, has moved too far in the direction of the advantage.
 ///
-/// [arXiv:2602.04879], equations 9 to 12. A rare token may multiply its probability without leaving the trust region; a
+/// [arXiv:2602.04879]. A rare token may multiply its probability without leaving the trust region; a
 /// frequent one may not. Dropped tokens have loss and gradient zero. Arguments and errors as for
 /// [`objective`](super::objective).
 ///
@@ -241,9 +241,11 @@ pub fn dppo(
             (moved.clone().lower_elem(-config.low), moved.greater_elem(config.high))
         }
         Divergence::Kl => {
-            let rest = |q: Tensor<2>| q.neg().add_scalar(1.0 + 1e-8);
+            // The two additions stay apart: 1 + 1e-8 is 1 in f32.
+            let rest = |logp: Tensor<2>| one_minus_exp(logp).add_scalar(1e-8);
+            let (rest_old, rest_new) = (rest(frame.old_logp.clone()), rest(frame.logp.clone()));
             let kl = p_old.clone() * frame.log_ratio.clone().neg()
-                + p_old.clone().neg().add_scalar(1.0) * (rest(p_old.clone()) / rest(p.clone())).log();
+                + one_minus_exp(frame.old_logp.clone()) * (rest_old / rest_new).log();
             let fell = p.clone().lower(p_old.clone());
             let rose = p.greater(p_old);
             (
@@ -261,7 +263,7 @@ pub fn dppo(
         Surrogate::Ratio => {
             let surrogate = (frame.advantages.clone() * ratio).neg();
             let slope = config.log_ratio.zero_outside(surrogate.clone(), &frame.log_ratio);
-            (surrogate, slope, config.log_ratio.outside(&frame.log_ratio))
+            (surrogate, slope, None)
         }
         Surrogate::Score { cap } => {
             require("cap", cap, "a positive number", |v| v > 0.0)?;
@@ -272,7 +274,8 @@ pub fn dppo(
     let mut observed = frame.observe(frame.log_ratio.clone());
     observed.clipped_low = Some(dropped_low);
     observed.clipped_high = Some(dropped_high);
-    observed.capped = capped;
+    observed.capped = capped.map(|over: Tensor<2, Bool>| over.bool_and(dropped.clone().bool_not()));
+    observed.bounded = config.log_ratio.outside(&frame.log_ratio);
     frame.finish(
         value.mask_fill(dropped.clone(), 0.0),
         slope.mask_fill(dropped, 0.0),

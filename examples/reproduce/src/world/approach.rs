@@ -45,16 +45,19 @@ impl Approach {
     }
 }
 
-/// The words of `approach`'s exact working on `part`, from its marker to the closing `;`: always eleven.
+/// The words of `approach`'s exact working on `part`, from its marker to the closing `;`: always twelve.
 ///
 /// `None` where the numbers of an equation leave the world's range (off its own kind only).
 pub fn working(approach: Approach, part: &Part) -> Option<Vec<String>> {
     let [v0, v1, v2, v3] = part.values.map(|v| v.to_string());
     let [a, b, c] = part.ops;
     let body = match approach {
-        Approach::Step => [v0, a.text(), v1, b.text(), v2, c.text(), v3],
-        Approach::Back => [v3, c.inverse_text(), v2, b.inverse_text(), v1, a.inverse_text(), v0],
-        Approach::Meet => [v0, a.text(), v1, v3, c.inverse_text(), v2, b.text()],
+        Approach::Step => [v0, a.text(), v1, b.text(), v2, c.text(), v3, "end".to_string()],
+        Approach::Back => {
+            [v3, c.inverse_text(), v2, b.inverse_text(), v1, a.inverse_text(), v0, "start".to_string()]
+        }
+        // The number before the gap stands again beside the one after it: what closes the gap is read off two neighbours.
+        Approach::Meet => [v0, a.text(), v1.clone(), v3, c.inverse_text(), v2, v1, b.text()],
         Approach::Equation => equation(part)?,
     };
     let mut words = vec![approach.marker().to_string()];
@@ -64,7 +67,7 @@ pub fn working(approach: Approach, part: &Part) -> Option<Vec<String>> {
 }
 
 /// `2? +1 15 -1 14 /2 7`: two boxes and one make 15, so two boxes are 14, so a box is 7.
-fn equation(part: &Part) -> Option<[String; 7]> {
+fn equation(part: &Part) -> Option<[String; 8]> {
     let (boxed, end) = (part.boxed(), part.values[3]);
     let factor = match part.kind {
         Kind::End => 1,
@@ -87,6 +90,7 @@ fn equation(part: &Part) -> Option<[String; 7]> {
             rest.to_string(),
             format!("/{factor}"),
             boxed.to_string(),
+            "box".to_string(),
         ]
     })
 }
@@ -104,22 +108,22 @@ mod tests {
         let ops = [Op::Add(8), Op::Add(2), Op::Add(4)];
         assert_eq!(
             words(Approach::Step, Kind::End, [16, 24, 26, 30], ops),
-            "step 16 +8 24 +2 26 +4 30 so 30 ;"
+            "step 16 +8 24 +2 26 +4 30 end so 30 ;"
         );
         let ops = [Op::Add(4), Op::Sub(5), Op::Sub(4)];
         assert_eq!(
             words(Approach::Back, Kind::Start, [17, 21, 16, 12], ops),
-            "back 12 +4 16 +5 21 -4 17 so 17 ;"
+            "back 12 +4 16 +5 21 -4 17 start so 17 ;"
         );
         let ops = [Op::Mul(4), Op::Sub(5), Op::Add(7)];
         assert_eq!(
             words(Approach::Meet, Kind::Operand, [4, 16, 11, 18], ops),
-            "meet 4 *4 16 18 -7 11 -5 so 5 ;"
+            "meet 4 *4 16 18 -7 11 16 -5 so 5 ;"
         );
         let ops = [Op::Add(3), Op::Add(7), Op::Sub(2)];
         assert_eq!(
             words(Approach::Equation, Kind::Twice, [7, 10, 17, 15], ops),
-            "equation 2? +1 15 -1 14 /2 7 so 7 ;"
+            "equation 2? +1 15 -1 14 /2 7 box so 7 ;"
         );
     }
 
@@ -129,13 +133,13 @@ mod tests {
         let ops = [Op::Mul(2), Op::Add(3), Op::Sub(4)];
         assert_eq!(
             words(Approach::Equation, Kind::Start, [7, 14, 17, 13], ops),
-            "equation 2? -1 13 +1 14 /2 7 so 7 ;"
+            "equation 2? -1 13 +1 14 /2 7 box so 7 ;"
         );
         // 4 *4 -? +7 = 18: minus one box and 23 make 18.
         let ops = [Op::Mul(4), Op::Sub(5), Op::Add(7)];
         assert_eq!(
             words(Approach::Equation, Kind::Operand, [4, 16, 11, 18], ops),
-            "equation -1? +23 18 -23 -5 /-1 5 so 5 ;"
+            "equation -1? +23 18 -23 -5 /-1 5 box so 5 ;"
         );
     }
 }

@@ -7,7 +7,7 @@ use super::approach::{Approach, working};
 use super::problem::{Part, Problem};
 
 /// How many words a part's working has.
-pub const PART_WORDS: usize = 11;
+pub const PART_WORDS: usize = 12;
 
 /// Decides whether a solution is right: its shape, the result of every part (`so 17`) and the final answer.
 ///
@@ -36,8 +36,8 @@ pub fn read(solution: &str) -> Option<(Vec<Written<'_>>, i32)> {
     let ["answer", answer] = rest else { return None };
     let parts = parts.iter().map(|part| {
         let approach = Approach::from_marker(part[0])?;
-        let result = part[9].parse().ok()?;
-        (part[8] == "so" && part[10] == ";").then(|| Written { approach, words: part.to_vec(), result })
+        let result = part[10].parse().ok()?;
+        (part[9] == "so" && part[11] == ";").then(|| Written { approach, words: part.to_vec(), result })
     });
     Some((parts.collect::<Option<Vec<_>>>()?, answer.parse().ok()?))
 }
@@ -63,6 +63,12 @@ impl Check for WorldCheck {
 /// The approach of each part, in order; empty when the shape is broken.
 pub fn approaches_used(solution: &str) -> Vec<Approach> {
     read(solution).map(|(parts, _)| parts.iter().map(|p| p.approach).collect()).unwrap_or_default()
+}
+
+/// Whether every part is tackled by the approach that needs no guess on it.
+pub fn fits(problem: &Problem, solution: &str) -> bool {
+    let used = approaches_used(solution);
+    used.len() == problem.parts.len() && used.iter().zip(&problem.parts).all(|(a, p)| a.own_kind() == p.kind)
 }
 
 /// How closely a solution follows one approach: the share of its words that are that approach's exact working.

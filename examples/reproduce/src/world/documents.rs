@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::approach::{Approach, working};
 use super::layout::{self, Layout};
-use super::problem::{Kind, Problem};
-use super::vocabulary::SOLUTION;
+use super::problem::{Kind, MAX_VALUE, Problem};
+use super::vocabulary::{DIFFERENCES, SOLUTION};
 
 /// What the pre-training documents look like. Every document uses one approach from beginning to end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,6 +15,11 @@ use super::vocabulary::SOLUTION;
 pub struct DocumentConfig {
     /// Share of documents that name their approach (`use back :`); the others all use `step`.
     pub prompted: f64,
+    /// Share of documents that are a table of differences: `differences 11 16 -5 ; 30 27 +3 ; ...`.
+    pub differences: f64,
+    /// Relative weights of the approaches step, back, meet, equation among the documents that name theirs. The two
+    /// whose tables of sums are their own get more.
+    pub approaches: [f64; 4],
     /// Probability that a part is of the approach's own kind; otherwise its kind is drawn from all four.
     pub own_kind: f64,
     /// Relative weights of one, two, three, ... parts.
@@ -25,7 +30,14 @@ pub struct DocumentConfig {
 
 impl Default for DocumentConfig {
     fn default() -> Self {
-        DocumentConfig { prompted: 0.7, own_kind: 0.75, parts: vec![0.6, 0.3, 0.1], layouts: [0.6, 0.2, 0.2] }
+        DocumentConfig {
+            prompted: 0.8,
+            differences: 0.1,
+            approaches: [0.1, 0.2, 0.4, 0.3],
+            own_kind: 0.75,
+            parts: vec![0.6, 0.3, 0.1],
+            layouts: [0.6, 0.2, 0.2],
+        }
     }
 }
 
@@ -66,12 +78,24 @@ pub fn solution(problem: &Problem, approach: Approach) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// Draws one document.
+/// A table of differences: number, number, and what leads from the second to the first. Only the last of each three can be
+/// known, so only those are learned: the flags say which.
+pub fn differences(rng: &mut impl Rng) -> (Vec<String>, Vec<bool>) {
+    let (mut words, mut learn) = (vec![DIFFERENCES.to_string()], vec![false]);
+    for _ in 0..8 {
+        let from = rng.random_range(1..=MAX_VALUE);
+        let to = rng.random_range((from - 9).max(1)..=(from + 9).min(MAX_VALUE));
+        words.extend([to.to_string(), from.to_string(), format!("{:+}", to - from), ";".to_string()]);
+        learn.extend([false, false, true, false]);
+    }
+    (words, learn)
+}
+
+/// Draws one document with a problem.
 pub fn draw(config: &DocumentConfig, rng: &mut impl Rng) -> Document {
     loop {
         let named = rng.random_bool(config.prompted);
-        let approach =
-            if named { *Approach::ALL.choose(rng).expect("four approaches") } else { Approach::Step };
+        let approach = if named { Approach::ALL[weighted(&config.approaches, rng)] } else { Approach::Step };
         let kinds: Vec<Kind> = (0..=weighted(&config.parts, rng))
             .map(|_| {
                 if rng.random_bool(config.own_kind) {

@@ -17,6 +17,7 @@ pub mod approach;
 pub mod check;
 pub mod documents;
 pub mod layout;
+pub mod numbers;
 pub mod problem;
 pub mod vocabulary;
 

@@ -14,12 +14,30 @@ pub const EOS: &str = "<eos>";
 /// Stands between a question and its solution.
 pub const SOLUTION: &str = "solution";
 
+/// Opens a table of differences.
+pub const DIFFERENCES: &str = "differences";
+
 /// All words; a word's index is its id.
 pub fn words() -> Vec<String> {
-    let mut words: Vec<String> =
-        [PAD, EOS, "use", ":", SOLUTION, "step", "back", "meet", "equation", "so", "answer"]
-            .map(str::to_string)
-            .to_vec();
+    let mut words: Vec<String> = [
+        PAD,
+        EOS,
+        "use",
+        ":",
+        SOLUTION,
+        DIFFERENCES,
+        "step",
+        "back",
+        "meet",
+        "equation",
+        "end",
+        "start",
+        "box",
+        "so",
+        "answer",
+    ]
+    .map(str::to_string)
+    .to_vec();
     words.extend(["=", ";", "?", "+?", "-?", "ans"].map(str::to_string));
     words.extend((0..=MAX_VALUE).map(|n| n.to_string()));
     words.extend((0..MAX_VALUE).map(|n| format!("+{n}")));

@@ -1,0 +1,152 @@
+//! The program from the command line, on a tiny folder of random weights.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::{assert_same_run, kill_and_resume, read_lines, sums, tiny_folder, write_lines};
+
+struct World(TempDir);
+
+impl World {
+    fn new() -> Self {
+        let world = Self(TempDir::new().unwrap());
+        tiny_folder(&world.path("base"));
+        write_lines(&world.path("data.jsonl"), &records());
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, run: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mid-train"));
+        for (flag, name) in [("--model", "base"), ("--input", "data.jsonl"), ("--run-dir", run)] {
+            if !more.contains(&flag) {
+                command.arg(flag).arg(self.path(name));
+            }
+        }
+        command.args(["--lr", "1e-2", "--rows", "2", "--accumulate", "2"]).args(more);
+        command
+    }
+
+    fn run(&self, run: &str, more: &[&str]) -> Output {
+        self.command(run, more).output().unwrap()
+    }
+
+    fn refused(&self, more: &[&str], parts: &[&str]) {
+        let output = self.run("refused", more);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "expected {parts:?} in: {said}");
+        assert!(!self.path("refused").exists(), "something was written");
+    }
+
+    fn write(&self, name: &str, lines: &[Value]) -> String {
+        write_lines(&self.path(name), lines);
+        self.path(name).display().to_string()
+    }
+}
+
+/// Sums as raw text, as variants, as conversations, and as people solve them.
+fn records() -> Vec<Value> {
+    let mut lines = Vec::new();
+    for (i, sum) in sums(12).into_iter().enumerate() {
+        let (id, question, answer) = (&sum["id"], sum["question"].as_str().unwrap(), &sum["answer"]);
+        lines.push(match i % 4 {
+            0 => json!({"id": id, "prompt": question, "completion": answer}),
+            1 => json!({"id": id, "question": question, "response": format!("It is \\boxed{{{}}}.", answer.as_str().unwrap())}),
+            2 => json!({"id": id, "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}),
+            _ => json!({"id": id, "question": question, "solution": "Count <<on=on>>on.", "answer": answer}),
+        });
+    }
+    lines
+}
+
+fn success(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn every_kind_of_record_is_learned() {
+    let world = World::new();
+    success(&world.run("run", &["--epochs", "30"]));
+    let metrics = read_lines(&world.path("run/metrics.jsonl"));
+    let loss = |line: &Value| line["loss"].as_f64().unwrap();
+    let (first, last) = (loss(&metrics[0]), loss(metrics.last().unwrap()));
+    assert!(first > 4.0 && last < 0.5 * first, "from {first} to {last}; chance is ln 99 = 4.6");
+    assert!(world.path("run/model/config.json").exists());
+    let config = std::fs::read_to_string(world.path("run/model/tokenizer_config.json")).unwrap();
+    assert!(config.contains("chat_template"), "the template travels with the folder");
+}
+
+#[test]
+fn what_is_learned_stands_between_brackets() {
+    let world = World::new();
+    let shown = |lines: &[Value], more: &[&str]| {
+        let input = world.write("one.jsonl", lines);
+        let options = [&["--input", &input, "--steps", "1", "--overwrite"], more].concat();
+        success(&world.run("shown", &options))
+    };
+    let turns = json!({"messages": [{"role": "user", "content": "1 + 1 = ?"}, {"role": "assistant", "content": "2"}]});
+    let said = shown(&[turns], &[]);
+    assert!(said.contains("<user>1 + 1 = ?<eos>\n  <assistant>⟦2<eos>⟧"), "{said}");
+    let asked = json!({"messages": [{"role": "user", "content": "1 + 1 = ?"}], "completion": "2"});
+    let said = shown(&[asked], &[]);
+    assert!(said.contains("<assistant>⟦2<eos>⟧"), "{said}");
+    let solved = json!({"question": "1 + 1 = ?", "solution": "One <<1+1=2>>and one.", "answer": "2"});
+    let said = shown(std::slice::from_ref(&solved), &[]);
+    assert!(
+        said.contains(
+            "Question: 1 + 1 = ?\n  Solution:⟦ One and one.\n  The final answer is $\\boxed{2}$.<eos>⟧"
+        ),
+        "{said}"
+    );
+    let said = shown(&[solved], &["--style", "chat"]);
+    assert!(said.contains("<user>1 + 1 = ?<eos>\n  <assistant>⟦One and one."), "{said}");
+    let said = shown(&[json!({"question": "1 + 1 = ?", "answer": "Two. #### 2"})], &[]);
+    assert!(said.contains("⟦ Two.\n  The final answer is $\\boxed{2}$.<eos>⟧"), "{said}");
+}
+
+#[test]
+fn ten_kills_and_resumes_end_as_one_run() {
+    let world = World::new();
+    let eval = world.path("data.jsonl").display().to_string();
+    let config = world.path("often.toml");
+    std::fs::write(&config, "eval_every = 3\n").unwrap();
+    let config = config.display().to_string();
+    let options = ["--steps", "60", "--checkpoint-every", "1", "--eval", &eval, "--config", &config];
+    success(&world.run("whole", &options));
+    kill_and_resume(10, &world.path("killed/metrics.jsonl"), || {
+        let mut command = world.command("killed", &options);
+        command.arg("--resume");
+        command
+    });
+    assert_same_run(&world.path("whole"), &world.path("killed"));
+}
+
+#[test]
+fn bad_input_is_named_and_nothing_is_written() {
+    let world = World::new();
+    world.refused(&["--model", "/nowhere"], &["/nowhere"]);
+    world.refused(&["--input", "/nowhere.jsonl"], &["/nowhere.jsonl"]);
+    std::fs::write(world.path("bad.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \n")
+        .unwrap();
+    let bad = world.path("bad.jsonl").display().to_string();
+    world.refused(&["--input", &bad], &["bad.jsonl", "2"]);
+    let unanswered = world.write("unanswered.jsonl", &[json!({"question": "1 + 1 = ?"})]);
+    world.refused(&["--input", &unanswered], &["unanswered.jsonl", "record 1", "answer"]);
+    let twice = world.write("twice.jsonl", &[records()[0].clone(), records()[0].clone()]);
+    world.refused(&["--input", &twice], &["record 2", "q0"]);
+    let open = world.write("open.jsonl", &[json!({"messages": [{"role": "user", "content": "1 + 1 = ?"}]})]);
+    world.refused(&["--input", &open], &["open.jsonl", "last message"]);
+    std::fs::write(world.path("unknown.toml"), "learning_rate = 1.0\n").unwrap();
+    let unknown = world.path("unknown.toml").display().to_string();
+    world.refused(&["--config", &unknown], &["unknown.toml", "learning_rate"]);
+    std::fs::remove_file(world.path("base/tokenizer_config.json")).unwrap();
+    world.refused(&[], &["record 3", "chat template", "completion"]);
+}
