@@ -1,12 +1,14 @@
 //! One AdamW update of one parameter.
 
-#[cfg(feature = "flex")]
-use burn::backend::{Dispatch, DispatchTensor, DispatchTensorKind};
+#[cfg(any(feature = "flex", feature = "cube"))]
+use burn::backend::{DType, Dispatch, DispatchTensorKind, TensorMetadata};
 use burn::tensor::Tensor;
 
 use crate::composed;
+#[cfg(feature = "cube")]
+use crate::cube::CubeOps;
 #[cfg(feature = "flex")]
-use crate::flex::{FlexOps, reaches};
+use crate::flex::FlexOps;
 
 /// Everything [`adamw_step`] needs besides tensors. PyTorch's names, meaning and order of operations.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,33 +72,39 @@ pub fn adamw_step<const D: usize>(
         assert!(found == expected, "adamw_step: expected `{expected:?}`, found `{found:?}` for `{name}`");
     }
     assert!(step.step > 0, "adamw_step: steps are counted from 1");
-    #[cfg(feature = "flex")]
+    #[cfg(any(feature = "flex", feature = "cube"))]
     let (param, grad, state) = {
         let (param, grad) = (param.into_dispatch(), grad.into_dispatch());
         let (first, second) = (state.first.into_dispatch(), state.second.into_dispatch());
-        if [&param, &grad, &first, &second].into_iter().all(plain) {
-            let numbers = [
-                1.0 - step.lr * step.weight_decay,
-                step.beta1,
-                step.beta2,
-                step.lr / step.bias_correction1(),
-                step.bias_correction2().sqrt(),
-                step.eps,
-            ];
-            let (param, first, second) =
-                Dispatch::fused_adamw(param, grad, first, second, numbers.map(|x| x as f32));
-            let state =
-                AdamWState { first: Tensor::from_dispatch(first), second: Tensor::from_dispatch(second) };
-            return (Tensor::from_dispatch(param), state);
+        let numbers = [
+            1.0 - step.lr * step.weight_decay,
+            step.beta1,
+            step.beta2,
+            step.lr / step.bias_correction1(),
+            step.bias_correction2().sqrt(),
+            step.eps,
+        ]
+        .map(|x| x as f32);
+        let tensors = [&param, &grad, &first, &second];
+        // The kind of an inner device: no graph.
+        let all = |of: fn(&DispatchTensorKind) -> bool| {
+            tensors.iter().all(|tensor| tensor.dtype() == DType::F32 && of(&tensor.kind))
+        };
+        let join = |(param, first, second)| {
+            let (first, second) = (Tensor::from_dispatch(first), Tensor::from_dispatch(second));
+            (Tensor::from_dispatch(param), AdamWState { first, second })
+        };
+        #[cfg(feature = "flex")]
+        if all(|kind| matches!(kind, DispatchTensorKind::Flex(_))) {
+            return join(Dispatch::fused_adamw(param, grad, first, second, numbers));
         }
-        let state = AdamWState { first: Tensor::from_dispatch(first), second: Tensor::from_dispatch(second) };
-        (Tensor::from_dispatch(param), Tensor::from_dispatch(grad), state)
+        #[cfg(feature = "cube")]
+        if all(|kind| matches!(kind, DispatchTensorKind::Cube(_))) {
+            return join(Dispatch::cube_adamw(param, grad, first, second, numbers));
+        }
+        let grad = Tensor::from_dispatch(grad);
+        let (param, state) = join((param, first, second));
+        (param, grad, state)
     };
     composed::adamw_step(param, grad, state, step)
-}
-
-/// In reach of the fused body and without a graph.
-#[cfg(feature = "flex")]
-fn plain(tensor: &DispatchTensor) -> bool {
-    reaches(tensor) && matches!(tensor.kind, DispatchTensorKind::Flex(_))
 }

@@ -25,22 +25,29 @@ pub fn rms_norm(x: Tensor<3>, weight: Tensor<1>, eps: f64) -> Tensor<3> {
 
 /// See [`rotary`](crate::rotary).
 pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
-    let [_, time, _, dim] = x.dims();
+    let [batch, time, heads, dim] = x.dims();
     let half = dim / 2;
     let dtype = x.dtype();
-    let cos: Tensor<4> = back_to(cos, dtype).reshape([1, time, 1, half]);
-    let sin: Tensor<4> = back_to(sin, dtype).reshape([1, time, 1, half]);
-    let first = x.clone().narrow(3, 0, half);
-    let second = x.narrow(3, half, half);
-    Tensor::cat(
-        vec![first.clone() * cos.clone() - second.clone() * sin.clone(), second * cos + first * sin],
-        3,
-    )
+    let device = x.device();
+    // The two halves as an axis of their own: every operation covers the whole tensor, which matters on a GPU, where each one
+    // is a launch and a slice that is not aligned is a copy.
+    let halves: Tensor<5> = x.reshape([batch, time, heads, 2, half]);
+    let cos: Tensor<5> = back_to(cos, dtype).reshape([1, time, 1, 1, half]);
+    let sin: Tensor<5> = back_to(sin, dtype).reshape([1, time, 1, 1, half]);
+    let signs = Tensor::<1>::from_data([-1.0_f32, 1.0], (&device, dtype)).reshape([1, 1, 1, 2, 1]);
+    let turned = halves.clone().flip([3]) * (sin * signs);
+    (halves * cos + turned).reshape([batch, time, heads, dim])
 }
 
 /// See [`swiglu`](crate::swiglu).
 pub fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
-    activation::silu(gate) * up
+    if gate.is_autodiff() {
+        return activation::silu(gate) * up;
+    }
+    // Half the operations. Its derivative would be NaN where `exp` overflows, so it is for inference only.
+    let dtype = gate.dtype();
+    let gate = to_f32(gate);
+    back_to(gate.clone() / (gate.neg().exp() + 1.0), dtype) * up
 }
 
 /// See [`causal_attention`](crate::causal_attention). Scores live whole: `[batch, heads, time, time]`.

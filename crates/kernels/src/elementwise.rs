@@ -1,10 +1,12 @@
 //! RMSNorm, rotary positions and SwiGLU.
 
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "cube"))]
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use crate::composed;
+#[cfg(feature = "cube")]
+use crate::cube::{self, CubeOps};
 #[cfg(feature = "flex")]
 use crate::flex::{FlexOps, reaches};
 
@@ -20,15 +22,19 @@ use crate::flex::{FlexOps, reaches};
 pub fn rms_norm(x: Tensor<3>, weight: Tensor<1>, eps: f64) -> Tensor<3> {
     let ([_, _, dim], [found]) = (x.dims(), weight.dims());
     assert!(dim == found, "rms_norm: expected `[{dim}]`, found `[{found}]` for `weight`");
-    #[cfg(feature = "flex")]
-    {
+    #[cfg(any(feature = "flex", feature = "cube"))]
+    let (x, weight) = {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+        #[cfg(feature = "flex")]
         if reaches(&x) && reaches(&weight) {
             return Tensor::from_dispatch(Dispatch::fused_rms_norm(x, weight, eps));
         }
-        composed::rms_norm(Tensor::from_dispatch(x), Tensor::from_dispatch(weight), eps)
-    }
-    #[cfg(not(feature = "flex"))]
+        #[cfg(feature = "cube")]
+        if cube::reaches(&x) && cube::reaches(&weight) {
+            return Tensor::from_dispatch(Dispatch::cube_rms_norm(x, weight, eps));
+        }
+        (Tensor::from_dispatch(x), Tensor::from_dispatch(weight))
+    };
     composed::rms_norm(x, weight, eps)
 }
 
@@ -57,11 +63,16 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
     }
     assert!(cos.dims() == sin.dims(), "rotary: `cos` is {:?} but `sin` is {:?}", cos.dims(), sin.dims());
     let (cos, sin) = (cos.detach(), sin.detach());
-    #[cfg(feature = "flex")]
+    #[cfg(any(feature = "flex", feature = "cube"))]
     let (x, cos, sin) = {
         let (x, cos, sin) = (x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
+        #[cfg(feature = "flex")]
         if reaches(&x) && reaches(&cos) && reaches(&sin) {
             return Tensor::from_dispatch(Dispatch::fused_rotary(x, cos, sin));
+        }
+        #[cfg(feature = "cube")]
+        if cube::reaches(&x) && cube::reaches(&cos) && cube::reaches(&sin) {
+            return Tensor::from_dispatch(Dispatch::cube_rotary(x, cos, sin, 1.0));
         }
         (Tensor::from_dispatch(x), Tensor::<2>::from_dispatch(cos), Tensor::<2>::from_dispatch(sin))
     };
@@ -83,14 +94,18 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<4> {
 pub fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
     let (expected, found) = (gate.dims(), up.dims());
     assert!(expected == found, "swiglu: expected `{expected:?}`, found `{found:?}` for `up`");
-    #[cfg(feature = "flex")]
-    {
+    #[cfg(any(feature = "flex", feature = "cube"))]
+    let (gate, up) = {
         let (gate, up) = (gate.into_dispatch(), up.into_dispatch());
+        #[cfg(feature = "flex")]
         if reaches(&gate) && reaches(&up) {
             return Tensor::from_dispatch(Dispatch::fused_swiglu(gate, up));
         }
-        composed::swiglu(Tensor::from_dispatch(gate), Tensor::from_dispatch(up))
-    }
-    #[cfg(not(feature = "flex"))]
+        #[cfg(feature = "cube")]
+        if cube::reaches(&gate) && cube::reaches(&up) {
+            return Tensor::from_dispatch(Dispatch::cube_swiglu(gate, up));
+        }
+        (Tensor::from_dispatch(gate), Tensor::from_dispatch(up))
+    };
     composed::swiglu(gate, up)
 }

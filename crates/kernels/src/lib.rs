@@ -21,6 +21,8 @@
 mod adamw;
 mod attention;
 pub mod composed;
+#[cfg(feature = "cube")]
+mod cube;
 mod decode;
 mod elementwise;
 #[cfg(feature = "flex")]

@@ -131,7 +131,11 @@ pub fn mean_hidden(model: &CausalLm, sequences: &[&[u32]], options: &ScoreOption
 
 /// Numbers on the host as f32.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
+    let data = tensor.into_data();
+    match data.dtype() {
+        DType::F32 => data.try_into_vec::<f32>().expect("the type has just been matched"),
+        _ => data.iter::<f32>().collect(),
+    }
 }
 
 /// Runs sequences of like lengths together; `each` gets their indices and their hidden states, padded on the right.

@@ -23,7 +23,7 @@ const SPECIAL: [&str; 7] =
 
 /// The special tokens that a configuration names, as texts or as objects with `content`.
 pub(crate) fn special_tokens(config: &Map<String, Value>) -> impl Iterator<Item = (&'static str, &str)> {
-    SPECIAL.into_iter().filter_map(|name| Some((name, content(config.get(name)?)?)))
+    SPECIAL.into_iter().filter_map(move |name| Some((name, content(config.get(name)?)?)))
 }
 
 fn content(token: &Value) -> Option<&str> {

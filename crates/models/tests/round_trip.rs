@@ -1,5 +1,7 @@
-//! Folders saved here load in transformers with the logits of the originals, and adapters in PEFT. Needs Python with torch, transformers and peft (the
-//! interpreter named by `POLYA_PYTHON`, else `python3`); skipped with a printed reason where they are absent.
+//! Folders saved here load in transformers with the logits of the originals, and adapters in PEFT.
+//!
+//! Needs Python with torch, transformers and peft (the interpreter named by `POLYA_PYTHON`, else `python3`); skipped with a
+//! printed reason where they are absent.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Gradients summed over micro-batches.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Tensor, Transaction};
 
 use crate::GradientReducer;
 
@@ -51,11 +51,15 @@ impl Gradients {
 
     /// The Euclidean norm over all parameters together: 0 without gradients; not finite if any entry is not.
     pub fn global_norm(&self) -> f64 {
-        let squares = self.tensors.iter().flatten().map(|tensor| {
-            // In f64, because squares of large gradients leave f32's range.
-            let norm: f64 = norm(tensor);
-            norm * norm
-        });
+        if self.is_empty() {
+            return 0.0;
+        }
+        // All sums are read at once: on a GPU each read waits for the device.
+        let mut sums = Transaction::default();
+        for tensor in self.tensors.iter().flatten() {
+            sums = sums.register(tensor.clone().square().sum());
+        }
+        let squares = sums.execute().into_iter().map(|sum| sum.iter::<f64>().sum::<f64>());
         squares.sum::<f64>().sqrt() * self.factor.abs()
     }
 
@@ -118,10 +122,6 @@ impl Gradients {
             }
         }
     }
-}
-
-fn norm(tensor: &Tensor<1>) -> f64 {
-    f64::from(tensor.clone().square().sum().into_scalar::<f32>()).sqrt()
 }
 
 struct Adder<'a> {

@@ -155,7 +155,7 @@ impl ChatTemplate {
             let source = Source::new(&text).map_err(|error| in_file(error, &path))?;
             templates.insert(name, source);
         }
-        let mut special = BTreeMap::new();
+        let mut special: BTreeMap<String, TemplateValue> = BTreeMap::new();
         let mut gather = |config: &Map<String, Value>| {
             special.extend(special_tokens(config).map(|(name, token)| (name.to_owned(), token.into())));
         };

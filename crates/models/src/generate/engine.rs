@@ -1,6 +1,6 @@
 //! Running rows through the model with cached keys and values.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use crate::error::Result;
 use crate::layers::Keys;
@@ -32,6 +32,9 @@ pub(crate) struct TensorEngine<'a> {
     live: Vec<usize>,
     column: usize,
     capacity: usize,
+    /// Attend to all columns of the cache, those not yet written hidden by the mask: shapes then change once in
+    /// [`GROWTH`] steps and no part of the cache is copied. On a GPU that is far cheaper than the columns it saves.
+    whole: bool,
     /// The length of one of the prompts: it decides between sets of rotary frequencies, and all rows agree.
     reach: usize,
     prompt_logits: Vec<f32>,
@@ -50,6 +53,7 @@ impl<'a> TensorEngine<'a> {
             live: Vec::new(),
             column: 0,
             capacity: 0,
+            whole: !on_cpu(&model.device()),
             reach: 0,
             prompt_logits: Vec::new(),
             logits: Vec::new(),
@@ -112,20 +116,23 @@ impl Engine for TensorEngine<'_> {
 
         self.compact(longest, GROWTH);
         let (column, capacity) = (self.column, self.capacity);
-        let copies: Vec<i32> =
-            prompts.iter().enumerate().flat_map(|(p, (_, n))| vec![p as i32; *n]).collect();
-        let copies = Tensor::<1, Int>::from_data(TensorData::from(copies.as_slice()), &device);
+        // Each copy of a prompt ends at the current column. What lies before its start is hidden, so any number will do there.
+        let mut places: Vec<i32> = Vec::new();
+        for (row, (text, copies)) in prompts.iter().enumerate() {
+            for column in (0..longest).cycle().take(longest * copies) {
+                places.push((row * time + (column + text.len()).saturating_sub(longest)) as i32);
+            }
+        }
+        let rows = places.len() / longest.max(1);
+        let places = Tensor::<1, Int>::from_data(TensorData::from(places.as_slice()), &device);
         let place = |x: Tensor<4>| {
-            // Each prompt ends at the current column.
             let [_, heads, _, dim] = x.dims();
             let dtype = x.dtype();
-            let mut placed = Tensor::zeros([texts.len(), heads, capacity, dim], (&device, dtype));
-            for (row, text) in texts.iter().enumerate() {
-                let values = x.clone().slice([row..row + 1, 0..heads, 0..text.len(), 0..dim]);
-                let range = [row..row + 1, 0..heads, column - text.len()..column, 0..dim];
-                placed = placed.slice_assign(range, values);
-            }
-            placed.select(0, copies.clone())
+            let values =
+                x.swap_dims(1, 2).reshape([texts.len() * time, heads * dim]).select(0, places.clone());
+            let values = values.reshape([rows, longest, heads, dim]).swap_dims(1, 2);
+            Tensor::zeros([rows, heads, capacity, dim], (&device, dtype))
+                .slice_assign([0..rows, 0..heads, column - longest..column, 0..dim], values)
         };
         let old = std::mem::take(&mut self.cache);
         let mut old = old.into_iter();
@@ -165,6 +172,7 @@ impl Engine for TensorEngine<'_> {
             (ids[*row], starts[*row]) = (*token as i32, *start);
         }
         let column = self.column;
+        let columns = if self.whole { self.capacity } else { column + 1 };
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [held, 1]), &device);
         let positions = starts.iter().map(|start| (column - start) as u32);
         let table = RotaryTable::new(&model.config.rope, positions, self.reach, &device);
@@ -178,17 +186,17 @@ impl Engine for TensorEngine<'_> {
             keys.k.inplace(|k| k.slice_assign(range.clone(), new.k));
             keys.v.inplace(|v| v.slice_assign(range, new.v));
             if !masks.iter().any(|(window, _)| *window == attention.window) {
-                let mask = hidden_columns(&starts, column + 1, attention.window);
+                let mask = hidden_columns(&starts, column + 1, columns, attention.window);
                 let mask =
-                    mask.map(|m| Tensor::from_data(TensorData::new(m, [held, 1, 1, column + 1]), &device));
+                    mask.map(|m| Tensor::from_data(TensorData::new(m, [held, 1, 1, columns]), &device));
                 masks.push((attention.window, mask));
             }
             let mask =
                 masks.iter().find(|(window, _)| *window == attention.window).and_then(|(_, m)| m.clone());
-            let seen = Keys {
-                k: keys.k.clone().narrow(2, 0, column + 1),
-                v: keys.v.clone().narrow(2, 0, column + 1),
-            };
+            let mut seen = keys.clone();
+            if columns < self.capacity {
+                seen = Keys { k: seen.k.narrow(2, 0, columns), v: seen.v.narrow(2, 0, columns) };
+            }
             x = layer.finish(x, attention.attend(q, seen, mask));
         }
         self.column += 1;
@@ -211,11 +219,35 @@ impl Engine for TensorEngine<'_> {
     }
 }
 
-/// True where a row does not see a column, or nothing where every row sees all.
-fn hidden_columns(starts: &[usize], columns: usize, window: Option<usize>) -> Option<Vec<bool>> {
-    let first = |start: usize| start.max(columns.saturating_sub(window.unwrap_or(columns)));
-    if starts.iter().all(|start| first(*start) == 0) {
+/// True where a row does not see one of `columns` columns, of which `written` are written; nothing where every row sees all.
+fn hidden_columns(
+    starts: &[usize],
+    written: usize,
+    columns: usize,
+    window: Option<usize>,
+) -> Option<Vec<bool>> {
+    let first = |start: usize| start.max(written.saturating_sub(window.unwrap_or(written)));
+    if written == columns && starts.iter().all(|start| first(*start) == 0) {
         return None;
     }
-    Some(starts.iter().flat_map(|start| (0..columns).map(|c| c < first(*start))).collect())
+    let row = |start: &usize| {
+        let seen = first(*start)..written;
+        (0..columns).map(move |column| !seen.contains(&column))
+    };
+    Some(starts.iter().flat_map(row).collect())
+}
+
+/// Whether a device is one of the CPU backends of this build.
+fn on_cpu(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    if *device == Device::flex() {
+        return true;
+    }
+    #[cfg(feature = "ndarray")]
+    #[allow(deprecated)]
+    if *device == Device::ndarray() {
+        return true;
+    }
+    let _ = device;
+    false
 }

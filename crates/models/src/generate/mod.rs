@@ -7,11 +7,13 @@
 mod engine;
 mod sampler;
 
+use rayon::prelude::*;
+
 use crate::config::Task;
 use crate::error::{Error, Result};
 use crate::model::CausalLm;
 use engine::{Engine, TensorEngine};
-use sampler::Sampler;
+use sampler::{Drawn, Sampler};
 
 /// What to continue, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,7 +265,8 @@ fn run(
             for (prompt, copies) in fresh.prompts.iter().enumerate() {
                 for _ in 0..*copies {
                     let logits = &mut engine.prompt_logits(prompt)[..vocab];
-                    keep.push(advance(&mut rows[row], requests, sampling, logits, watch)?);
+                    let drawn = rows[row].sampler.draw(sampling, logits);
+                    keep.push(advance(&mut rows[row], requests, sampling, drawn, watch)?);
                     row += 1;
                 }
             }
@@ -275,8 +278,15 @@ fn run(
             tokens.clear();
             tokens.extend(rows.iter().map(|row| row.result.tokens.last().copied().unwrap_or(0)));
             let logits = engine.step(&tokens)?;
-            for (row, logits) in rows.iter_mut().zip(logits.chunks_exact_mut(vocab)) {
-                keep.push(advance(row, requests, sampling, logits, watch)?);
+            // A draw reads the whole vocabulary: rows share the threads, a few thousand logits at least to each.
+            let drawn: Vec<Option<Drawn>> = rows
+                .par_iter_mut()
+                .zip(logits.par_chunks_exact_mut(vocab))
+                .with_min_len((1 << 14) / vocab.max(1) + 1)
+                .map(|(row, logits)| row.sampler.draw(sampling, logits))
+                .collect();
+            for (row, drawn) in rows.iter_mut().zip(drawn) {
+                keep.push(advance(row, requests, sampling, drawn, watch)?);
             }
         }
         if keep.contains(&false) {
@@ -369,19 +379,16 @@ fn admit(
     Ok(admitted)
 }
 
-/// Draws the next token of a row; says whether the row goes on.
+/// Appends the token drawn for a row; says whether the row goes on.
 fn advance(
     row: &mut Row,
     requests: &[Request],
     sampling: &Sampling,
-    logits: &mut [f32],
+    drawn: Option<Drawn>,
     watch: &mut impl Watch,
 ) -> Result<bool> {
     debug_assert!(row.request < requests.len());
-    let drawn = row
-        .sampler
-        .draw(sampling, logits)
-        .ok_or(Error::NotFinite { request: row.request, position: row.result.tokens.len() })?;
+    let drawn = drawn.ok_or(Error::NotFinite { request: row.request, position: row.result.tokens.len() })?;
     let result = &mut row.result;
     result.tokens.push(drawn.token);
     result.logprobs.push(drawn.logprob);

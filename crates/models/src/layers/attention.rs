@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
 use super::Linear;
 use crate::config::Config;
@@ -105,16 +105,23 @@ impl Attention {
 
     /// One new position per row: q `[rows, heads, 1, dim]` sees the cached columns that `hidden`, `[rows, 1, 1, columns]`,
     /// leaves visible. The queries of a group share their keys, so they are folded into the row axis of one product.
+    /// The softmax runs in f32.
     pub fn attend(&self, q: Tensor<4>, keys: Keys, hidden: Option<Tensor<4, Bool>>) -> Tensor<3> {
         let [rows, heads, _, dim] = q.dims();
         let [_, kv_heads, columns, _] = keys.k.dims();
         let group = heads / kv_heads;
         let q = q.reshape([rows, kv_heads, group, dim]);
-        let mut scores = q.matmul(keys.k.transpose()).mul_scalar(1.0 / (dim as f64).sqrt());
+        let dtype = q.dtype();
+        let wide = dtype == DType::F32 || dtype == DType::F64;
+        let scores = q.matmul(keys.k.transpose());
+        let scores = if wide { scores } else { scores.cast(DType::F32) };
+        let mut scores = scores.mul_scalar(1.0 / (dim as f64).sqrt());
         if let Some(hidden) = hidden {
             scores = scores.mask_fill(hidden.expand([rows, kv_heads, group, columns]), -1e30);
         }
-        self.output(softmax(scores, 3).matmul(keys.v).reshape([rows, heads, 1, dim]))
+        let weights = softmax(scores, 3);
+        let weights = if wide { weights } else { weights.cast(dtype) };
+        self.output(weights.matmul(keys.v).reshape([rows, heads, 1, dim]))
     }
 }
 
