@@ -857,7 +857,8 @@ fn before_remark(text: &str) -> Option<usize> {
         && let Some(open) = t.rfind(" (")
         && !t[open..].contains('\n')
         && words(&t[open..]) >= 2
-        && t[..open].ends_with(|c: char| c.is_ascii_digit() || c == '$' || c == '*' || c == ']')
+        && t[t[..open].rfind(['\n', '.']).map_or(0, |n| n + 1)..open]
+            .contains(|c: char| c.is_ascii_digit() || c == '$')
     {
         return Some(open);
     }

@@ -1375,7 +1375,9 @@ impl Lexer<'_> {
             let broken = mark == Some(",")
                 && tail.first() == Some(&b',')
                 && tail.get(1).is_some_and(u8::is_ascii_digit);
+            // (100,200) is a pair; (1,000) is not.
             let enclosed = mark == Some(",")
+                && !digits[first..].starts_with('0')
                 && self.out.last().is_some_and(|t| {
                     matches!(t.tok, Tok::Open(Delim::Paren | Delim::Bracket | Delim::Brace | Delim::Group))
                 })

@@ -179,7 +179,7 @@ pub struct Rl {
 impl Default for Rl {
     fn default() -> Self {
         Rl {
-            steps: 150,
+            steps: 300,
             questions: 32,
             samples: 12,
             minibatches: 2,

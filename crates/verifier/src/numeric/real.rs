@@ -246,8 +246,12 @@ impl<const N: usize> Domain for Real<N> {
             Func::Csc => one.div(&self.trig(x)?.0),
             Func::Asin => real(Self::asin(&Self::only_real(x)?)?),
             Func::Acos => real(half_pi().sub(&Self::asin(&Self::only_real(x)?)?)),
-            Func::Atan => real(Self::only_real(x)?.atan()),
-            Func::Acot => real(half_pi().sub(&Self::only_real(x)?.atan())),
+            Func::Atan | Func::Acot => {
+                let x = Self::only_real(x)?;
+                // Beyond this size the angle cannot be told from a right one.
+                self.drowned |= x.mid.exponent() > Float::<N>::BITS - 32;
+                real(if f == Func::Atan { x.atan() } else { half_pi().sub(&x.atan()) })
+            }
             Func::Asec | Func::Acsc => {
                 let a = Self::asin(&Ball::int(1).div(&Self::only_real(x)?)?)?;
                 real(if f == Func::Acsc { a } else { half_pi().sub(&a) })
@@ -255,8 +259,9 @@ impl<const N: usize> Domain for Real<N> {
             Func::Sinh | Func::Cosh | Func::Tanh | Func::Coth => {
                 let up = x.exp()?;
                 let down = one.div(&up)?;
-                let sinh = up.add(&down.neg());
-                let cosh = up.add(&down);
+                // Through the domain's sum, which notices when one of them vanishes.
+                let sinh = self.add(&up, &down.neg())?;
+                let cosh = self.add(&up, &down)?;
                 match f {
                     Func::Sinh => sinh.mul(&Complex::real(half)),
                     Func::Cosh => cosh.mul(&Complex::real(half)),
