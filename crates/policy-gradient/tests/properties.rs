@@ -30,9 +30,10 @@ struct Rows {
 }
 
 fn rows(batch: usize, time: usize) -> impl Strategy<Value = Rows> {
+    type Cell = (f64, f64, f64, f64, bool);
     let cell = (-4.0..-0.01f64, -0.8..0.8f64, -0.8..0.8f64, -2.0..2.0f64, prop::bool::weighted(0.75));
     prop::collection::vec(prop::collection::vec(cell, time), batch).prop_map(|cells| {
-        let pick = |f: &dyn Fn(&(f64, f64, f64, f64, bool)) -> f64| {
+        let pick = |f: &dyn Fn(&Cell) -> f64| {
             cells.iter().map(|row| row.iter().map(f).collect()).collect::<Vec<Vec<f64>>>()
         };
         Rows {

@@ -78,18 +78,12 @@ impl Default for Gdpo {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct GdpoTokens {
     weights: Option<Vec<f64>>,
     group: GroupConfig,
     whiten: Whiten,
-}
-
-impl Default for GdpoTokens {
-    fn default() -> Self {
-        Self { weights: None, group: GroupConfig::default(), whiten: Whiten::default() }
-    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -92,7 +92,12 @@ fn run(args: &Args) -> Result<()> {
             Err(Failure::Refused(refusal)) => bail!("{name}:{line}: {refusal}"),
         };
         refused += usize::from(result.get("error").is_some());
-        match writeln!(out, "{result}") {
+        // One order of the keys, whatever the map's own is.
+        let parts: Vec<String> = ["id", "outputs", "grads", "error"]
+            .iter()
+            .filter_map(|key| result.get(*key).map(|value| format!("\"{key}\":{value}")))
+            .collect();
+        match writeln!(out, "{{{}}}", parts.join(",")) {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other?,
         }

@@ -55,13 +55,20 @@ impl Groups {
         scorable("rewards", rewards)?;
         let mut seen = std::collections::HashMap::new();
         let mut ids = Vec::new();
+        // Responses to one prompt mostly stand together.
+        let mut last = None;
         let index = groups
             .iter()
-            .map(|&id| {
-                *seen.entry(id).or_insert_with(|| {
-                    ids.push(id);
-                    ids.len() - 1
-                })
+            .map(|&id| match last {
+                Some((same, place)) if same == id => place,
+                _ => {
+                    let place = *seen.entry(id).or_insert_with(|| {
+                        ids.push(id);
+                        ids.len() - 1
+                    });
+                    last = Some((id, place));
+                    place
+                }
             })
             .collect();
         Ok(Self { index, ids })
