@@ -36,7 +36,7 @@ struct Arguments {
     repeats: Option<usize>,
 }
 
-/// What is computed. The defaults give the tables of the documentation.
+/// What is computed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
