@@ -84,7 +84,7 @@ fn claim(page: &mut Page, results: &Results) {
         of("star_rl", "pass@16"),
     ));
     page.text(&format!(
-        "A model of a few hundred thousand weights is pre-trained from nothing on documents that each use one approach. It then \
+        "A model of about 120,000 weights is pre-trained from nothing on documents that each use one approach. It then \
          writes solutions under four approaches' prompts; those that verify and follow their approach best are kept, and the same \
          model is trained on them without the prompt. GRPO follows, with the same budget for every arm. Seeds: {:?}. Intervals are \
          95 %: {}.",
