@@ -57,8 +57,8 @@ struct Arguments {
     /// Try every setting of the recipe's sweep on every starting point instead of running the arms
     #[arg(long, conflicts_with = "quick")]
     sweep: bool,
-    /// A TOML file that replaces parts of the recipe
-    #[arg(long)]
+    /// A TOML file that replaces parts of the recipe (not of the quick one)
+    #[arg(long, conflicts_with = "quick")]
     config: Option<PathBuf>,
     /// Go on with an interrupted run
     #[arg(long, conflicts_with = "overwrite")]
