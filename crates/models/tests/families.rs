@@ -29,6 +29,11 @@ struct Case {
 
 const TOLERANCE: f64 = 1e-4;
 
+/// False for NaN.
+fn close(found: f32, expected: f64) -> bool {
+    (f64::from(found) - expected).abs() <= TOLERANCE
+}
+
 fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
@@ -59,7 +64,7 @@ fn difference(pretrained: &Pretrained, case: &Case) -> Option<String> {
         let scores = reward(model, &rows, &options).unwrap();
         assert_eq!(scores.len(), case.scores.len());
         return scores.iter().zip(&case.scores).enumerate().find_map(|(row, (found, expected))| {
-            let differs = !((f64::from(*found) - expected).abs() <= TOLERANCE);
+            let differs = !close(*found, *expected);
             differs.then(|| format!("score of row {row}: expected {expected}, found {found}"))
         });
     }
@@ -89,9 +94,7 @@ fn difference(pretrained: &Pretrained, case: &Case) -> Option<String> {
         // What sampling says of its own tokens is what scoring says.
         let own = samples[row][0].logprobs.iter().rev().zip(expected.iter().rev());
         let all = found.iter().zip(expected).chain(own);
-        if let Some((found, expected)) =
-            all.into_iter().find(|(a, b)| !((f64::from(**a) - **b).abs() <= TOLERANCE))
-        {
+        if let Some((found, expected)) = all.into_iter().find(|(a, b)| !close(**a, **b)) {
             return Some(format!("log-probability in row {row}: expected {expected}, found {found}"));
         }
     }

@@ -1,6 +1,7 @@
 //! The models that run in this process: the one that writes, and those that judge and measure.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -45,10 +46,11 @@ impl Locals {
             options.dtype = Precision::Bf16;
         }
         for dir in wanted {
-            if !locals.folders.contains_key(&dir) {
-                let local = Local::load(&dir, &options)
+            if let Entry::Vacant(place) = locals.folders.entry(dir) {
+                let dir = place.key();
+                let local = Local::load(dir, &options)
                     .with_context(|| format!("cannot load the model folder {}", dir.display()))?;
-                locals.folders.insert(dir, local);
+                place.insert(local);
             }
         }
         Ok(locals)

@@ -95,7 +95,7 @@ fn greedy_tokens_of_tiny_folders_are_those_of_transformers() {
                 assert!((found.as_f64().unwrap() - expected.as_f64().unwrap()).abs() <= 1e-4, "{name} {id}");
             }
             let ended = record["token_ids"].as_array().unwrap().last().unwrap() == 2;
-            assert_eq!(record["completion"].as_str().unwrap().contains("w2 "), false);
+            assert!(!record["completion"].as_str().unwrap().contains("w2 "));
             if ended {
                 assert_eq!(record["finish_reason"], "stop");
                 assert!(!record["completion"].as_str().unwrap().ends_with("w2"));
