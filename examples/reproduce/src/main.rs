@@ -57,8 +57,8 @@ struct Arguments {
     /// Try every setting of the recipe's sweep on every starting point instead of running the arms
     #[arg(long, conflicts_with = "quick")]
     sweep: bool,
-    /// A TOML file that replaces parts of the recipe (not of the quick one)
-    #[arg(long, conflicts_with = "quick")]
+    /// A TOML file that replaces parts of the recipe
+    #[arg(long)]
     config: Option<PathBuf>,
     /// Go on with an interrupted run
     #[arg(long, conflicts_with = "overwrite")]
@@ -134,11 +134,27 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn recipe(arguments: &Arguments) -> Result<Recipe> {
-    let Some(path) = &arguments.config else {
-        return Ok(if arguments.quick { Recipe::quick() } else { Recipe::frozen() });
-    };
+    let recipe = if arguments.quick { Recipe::quick() } else { Recipe::frozen() };
+    let Some(path) = &arguments.config else { return Ok(recipe) };
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let recipe: Recipe = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-    recipe.check().with_context(|| format!("in {}", path.display()))?;
+    let place = || format!("in {}", path.display());
+    // Read as a whole recipe first: its errors know line and column.
+    toml::from_str::<Recipe>(&text).with_context(place)?;
+    let mut table = toml::Table::try_from(&recipe)?;
+    replace(&mut table, text.parse().with_context(place)?);
+    let recipe: Recipe = table.try_into().with_context(place)?;
+    recipe.check().with_context(place)?;
     Ok(recipe)
+}
+
+/// Puts the values of `with` into `table`; tables within are replaced key by key.
+fn replace(table: &mut toml::Table, with: toml::Table) {
+    for (key, value) in with {
+        match (table.get_mut(&key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => replace(inner, value),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
 }
