@@ -16,7 +16,7 @@ use crate::arms::{Start, Variant};
 use crate::experiment::Experiment;
 use crate::grpo;
 use crate::measure::switch_prior;
-use crate::phase::{load, once};
+use crate::phase::{load, model_folder, once};
 use crate::rollout::Text;
 use crate::sets::SETS;
 use crate::variants::{DataSets, Instance};
@@ -54,8 +54,8 @@ impl Experiment {
             self.fine_tune(phase, text, seed, &name, &diluted(&data, share, seed))
         })?;
         once(&self.phase(seed, &name), &self.interrupt, |phase| {
-            let start = self.phase(seed, &format!("{name}-start")).join("model");
-            let model = load(&start, &self.device.clone().autodiff())?;
+            let start = self.phase(seed, &format!("{name}-start"));
+            let model = load(&model_folder(&start), &self.device.clone().autodiff())?;
             let hard = SETS[1].questions(seed, self.recipe.evaluation.questions);
             let prior = switch_prior(&model.valid(), text, &hard, seed)?;
             let cap = self.recipe.threshold.steps;
