@@ -50,4 +50,21 @@ mod tests {
         let numbers = ["17", "+8", "-8", "*3", "/2", "2?", "+?", "so"].map(number);
         assert_eq!(numbers, [Some(17), Some(8), Some(-8), None, None, None, None, None]);
     }
+
+    #[test]
+    fn neighbours_lie_close_and_other_words_stay() {
+        let words = vocabulary::words();
+        let flat = TensorData::new(vec![0.1f32; words.len() * 64], [words.len(), 64]);
+        let moved = on_circles(Tensor::from_data(flat, &Default::default()));
+        let values: Vec<f32> = moved.into_data().iter::<f32>().collect();
+        let row = |word: &str| {
+            let at = words.iter().position(|w| w == word).expect("a word") * 64;
+            &values[at..at + 64]
+        };
+        let apart = |a, b| row(a).iter().zip(row(b)).map(|(x, y)| (x - y).powi(2)).sum::<f32>();
+        assert!(row("so").iter().all(|value| *value == 0.1));
+        assert!(apart("17", "19") < apart("17", "40"), "numbers lie in order");
+        assert_eq!(apart("8", "+8"), 0.0);
+        assert!(apart("8", "-8") > 0.0);
+    }
 }
