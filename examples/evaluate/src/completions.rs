@@ -9,7 +9,7 @@ use evaluation::local::{Local, Writer};
 use polya_prompts::client::{BlockingClient, Client};
 use polya_prompts::journal::{Index, Record};
 use polya_prompts::{Family, Plan, Scheduler, manifest};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use training::{Interrupt, Progress};
 
 use crate::config::Config;
@@ -17,7 +17,8 @@ use crate::config::Config;
 /// A completion.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Completion {
-    /// Its question.
+    /// Its question; a whole number is read as its digits, as in the question's own file.
+    #[serde(deserialize_with = "id")]
     pub id: String,
     /// Which of the question's.
     #[serde(default)]
@@ -30,6 +31,20 @@ pub struct Completion {
     /// How many tokens it has, if known.
     #[serde(default)]
     pub tokens: Option<usize>,
+}
+
+/// A string or a whole number.
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a string or a whole number")]
+    enum Id {
+        Text(String),
+        Number(i64),
+    }
+    Ok(match Id::deserialize(deserializer)? {
+        Id::Text(text) => text,
+        Id::Number(number) => number.to_string(),
+    })
 }
 
 /// What answers the questions, ready and checked.

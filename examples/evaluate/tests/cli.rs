@@ -115,6 +115,16 @@ fn a_file_of_completions_gives_the_numbers_one_can_count() {
 }
 
 #[test]
+fn ids_may_be_numbers() {
+    let world = World::new();
+    let questions =
+        world.write("numbered.jsonl", &[json!({"id": 7, "question": "What is 2 + 3?", "answer": "5"})]);
+    let file = world.write("completions.jsonl", &[json!({"id": 7, "completion": "\\boxed{5}"})]);
+    success(&world.run("run", &["--data", &questions, "--completions", &file, "--k", "1"]));
+    assert_eq!(world.results("run")["per_question"]["7"], json!({"samples": 1, "correct": 1}));
+}
+
+#[test]
 fn a_folder_is_asked_in_both_styles() {
     let world = World::new();
     let model = world.text("base");

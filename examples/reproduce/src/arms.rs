@@ -69,9 +69,28 @@ pub struct Arm {
     pub rl: Option<Variant>,
 }
 
+impl Arm {
+    /// Under which key the recipe's `tuned` has this arm's learning rate and entropy bonus: its start's, but arms whose RL
+    /// is another have their own. Longer RL and smaller groups are the plain RL of their start, spent otherwise.
+    pub fn tuning(&self) -> &'static str {
+        match self.rl {
+            Some(Variant::Explore | Variant::Prompted) => self.key,
+            _ => self.start.key(),
+        }
+    }
+
+    /// The variant, of an arm with RL whose tuning key is its own or its start's.
+    pub fn swept(&self) -> Option<Variant> {
+        self.rl.filter(|variant| !matches!(variant, Variant::Extra | Variant::SmallGroups))
+    }
+}
+
 const fn arm(key: &'static str, label: &'static str, start: Start, rl: Option<Variant>) -> Arm {
     Arm { key, label, start, rl }
 }
+
+/// The arm the paper is about.
+pub const MID_RL: Arm = arm("mid_rl", "mid-trained + RL", Start::Mid, Some(Variant::Plain));
 
 /// The arms of every run.
 pub const MAIN: [Arm; 6] = [
@@ -80,7 +99,7 @@ pub const MAIN: [Arm; 6] = [
     arm("mid", "mid-trained", Start::Mid, None),
     arm("base_rl", "base + RL", Start::Base, Some(Variant::Plain)),
     arm("star_rl", "STaR + RL", Start::Star, Some(Variant::Plain)),
-    arm("mid_rl", "mid-trained + RL", Start::Mid, Some(Variant::Plain)),
+    MID_RL,
 ];
 
 /// The controls of `--full`.

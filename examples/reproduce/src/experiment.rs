@@ -19,7 +19,7 @@ use training::{AdamWConfig, Interrupt, RunFolder, Schedule, read_json, stream};
 use crate::arms::{Arm, CONTROLS, MAIN, Start, Variant};
 use crate::measure::{self, ReadableSample, SetOutcome, is_correct, switch_prior};
 use crate::phase::{Phase, load, model_folder, once};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Tuned};
 use crate::rollout::{Ask, Text, sample};
 use crate::sets::{Question, SETS, own_kind_question};
 use crate::supervised::{self, Supervised};
@@ -336,7 +336,7 @@ impl Experiment {
             let (model, rl_steps) = match arm.rl {
                 None => (model, 0),
                 Some(variant) => {
-                    let config = self.grpo(arm, variant, seed, &data);
+                    let config = self.grpo(variant, self.tuned(arm), seed, &data);
                     let label = format!("seed {seed} {}", arm.label);
                     let steps = config.rl.steps;
                     (grpo::train(phase, text, model, &config.labelled(&label))?, steps)
@@ -359,10 +359,20 @@ impl Experiment {
         })
     }
 
-    /// The RL settings of an arm: the recipe, what the sweep chose for its start, and its variant's change.
-    fn grpo(&self, arm: Arm, variant: Variant, seed: u64, data: &DataSets) -> grpo::Grpo<'static> {
+    /// What the sweep chose for an arm.
+    pub fn tuned(&self, arm: Arm) -> Tuned {
+        self.recipe.tuned.get(arm.tuning()).copied().unwrap_or(self.recipe.rl.default)
+    }
+
+    /// The RL settings of an arm: the recipe, its tuning, and its variant's change.
+    pub fn grpo(
+        &self,
+        variant: Variant,
+        mut tuned: Tuned,
+        seed: u64,
+        data: &DataSets,
+    ) -> grpo::Grpo<'static> {
         let mut rl = self.recipe.rl.clone();
-        let mut tuned = self.recipe.tuned.get(arm.start.key()).copied().unwrap_or(rl.default);
         match variant {
             Variant::Plain | Variant::Prompted => {}
             Variant::Extra => {

@@ -54,7 +54,7 @@ struct Arguments {
     /// Five seeds and all controls: hours
     #[arg(long)]
     full: bool,
-    /// Try every setting of the recipe's sweep on every starting point instead of running the arms
+    /// Try every setting of the recipe's sweep for every arm with RL instead of running the arms
     #[arg(long, conflicts_with = "quick")]
     sweep: bool,
     /// A TOML file that replaces parts of the recipe

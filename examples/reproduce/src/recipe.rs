@@ -29,9 +29,10 @@ pub struct Recipe {
     pub evaluation: Evaluation,
     /// Time to threshold, with `--full`.
     pub threshold: ThresholdPlan,
-    /// What `--sweep` tries for every starting point.
+    /// What `--sweep` tries.
     pub sweep: Sweep,
-    /// What a sweep on development seeds chose for each starting point: keys `base`, `star`, `mid`, ...
+    /// What a sweep on development seeds chose for each starting point, and for the arms whose RL is another: keys `base`,
+    /// `star`, `mid`, `base_rl_explore`, ...
     pub tuned: BTreeMap<String, Tuned>,
 }
 
@@ -227,13 +228,15 @@ pub struct Sweep {
     pub lr: Vec<f64>,
     /// Entropy bonuses.
     pub entropy: Vec<f64>,
-    /// Starting points, by key; empty for all of the run's.
-    pub starts: Vec<String>,
+    /// RL steps of each run.
+    pub steps: u64,
+    /// Which keys of `tuned` to try; empty for all of the run's arms.
+    pub keys: Vec<String>,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Sweep { lr: vec![1e-4, 3e-4], entropy: vec![0.003, 0.01], starts: Vec::new() }
+        Sweep { lr: vec![1e-4, 3e-4], entropy: vec![0.003, 0.01], steps: 150, keys: Vec::new() }
     }
 }
 

@@ -12,7 +12,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use training::stream;
 
-use crate::arms::{Start, Variant};
+use crate::arms::{MID_RL, Start, Variant};
 use crate::experiment::Experiment;
 use crate::grpo;
 use crate::measure::switch_prior;
@@ -61,7 +61,7 @@ impl Experiment {
             let cap = self.recipe.threshold.steps;
             let mut rl = self.recipe.rl.clone();
             rl.steps = cap;
-            let tuned = self.recipe.tuned.get(Start::Mid.key()).copied().unwrap_or(rl.default);
+            let tuned = self.tuned(MID_RL);
             let label = format!("seed {seed} {name}");
             let config =
                 grpo::Grpo { label: &label, rl, tuned, variant: Variant::Plain, seed, checkpoint_every: 50 };
