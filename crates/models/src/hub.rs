@@ -87,7 +87,8 @@ impl Hub {
         };
         let listing = remote.info().map_err(|error| failed("cannot list its files", &error))?;
         let has: BTreeSet<&str> = listing.siblings.iter().map(|file| file.rfilename.as_str()).collect();
-        let fetch = |file: &str| get(&remote, file).map_err(|error| failed(&format!("cannot fetch {file}"), &error));
+        let fetch =
+            |file: &str| get(&remote, file).map_err(|error| failed(&format!("cannot fetch {file}"), &error));
         if !has.contains("config.json") {
             return Err(fault("it has no config.json: is it a model of transformers?".into()));
         }
@@ -119,7 +120,9 @@ fn split(id: &str) -> Option<(&str, &str)> {
     let (name, revision) = id.split_once('@').unwrap_or((id, "main"));
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let word = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain) && !part.contains("..")
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(plain)
+            && !part.contains("..")
     };
     let parts: Vec<&str> = name.split('/').collect();
     let named = parts.len() <= 2 && parts.iter().all(|part| word(part));
@@ -144,7 +147,9 @@ fn shards(index: &Path) -> Result<BTreeSet<String>> {
     };
     map.values()
         .map(|file| match file.as_str() {
-            Some(name) if name.ends_with(".safetensors") && !name.contains(['/', '\\']) => Ok(name.to_owned()),
+            Some(name) if name.ends_with(".safetensors") && !name.contains(['/', '\\']) => {
+                Ok(name.to_owned())
+            }
             _ => Err(malformed("`weight_map` should name files that end in .safetensors")),
         })
         .collect()

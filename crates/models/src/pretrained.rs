@@ -183,7 +183,10 @@ fn folder(dir: &Path) -> Result<Cow<'_, Path>> {
     #[cfg(feature = "hub")]
     return crate::Hub::from_env().folder(&id).map(Cow::Owned);
     #[cfg(not(feature = "hub"))]
-    Err(Error::Hub { id, reason: "no such folder (names of the Hugging Face Hub need the feature `hub`)".into() })
+    Err(Error::Hub {
+        id,
+        reason: "no such folder (names of the Hugging Face Hub need the feature `hub`)".into(),
+    })
 }
 
 impl CausalLm {

@@ -212,7 +212,8 @@ pub fn gmpo_trl() -> Recipe {
     Recipe { advantage: normalised(1, 1e-4, Singleton::Zero), aggregation: ROWS_COUNTED, ..gmpo() }
 }
 
-/// CISPO [arXiv:2506.13585], equations 4 and 5: a weight of at most 1 + 0.28 on REINFORCE, mean over tokens.
+/// CISPO [arXiv:2506.13585], equations 4 and 5: a weight of at most 1 + 0.28 (the limit is not in the paper) on
+/// REINFORCE, mean over tokens.
 pub fn cispo() -> Recipe {
     let objective = Objective::Cispo(Cispo { log_ratio: Bounds::NONE, ..Cispo::default() });
     recipe(normalised(1, 1e-6, Singleton::Zero), objective, Aggregation::TokenMean)
@@ -259,10 +260,11 @@ pub fn sapo_trl() -> Recipe {
 }
 
 /// DPPO [arXiv:2602.04879], equations 12 and 13 (version 3), with the total variation of the sampled token, at most
-/// 0.2.
+/// 0.2: centred rewards, token sums.
 pub fn dppo_tv() -> Recipe {
     let objective = Objective::Dppo(Dppo { log_ratio: Bounds::NONE, ..Dppo::default() });
-    recipe(normalised(1, 1e-6, Singleton::Zero), objective, Aggregation::TokenMean)
+    let sums = Aggregation::SequenceMeanTokenSum { empty_rows: EmptyRows::Excluded };
+    recipe(centred(), objective, sums)
 }
 
 /// DPPO [arXiv:2602.04879], equations 12 and 14 (version 3), with the KL divergence of the sampled token, at most 0.05
@@ -281,7 +283,7 @@ pub fn dppo_kl() -> Recipe {
 /// DPPO in verl, `dppo_tv`: the score form, with a weight of at most `clip_ratio_c`, 3 by default (20 is recommended).
 pub fn dppo_tv_verl() -> Recipe {
     let objective = Objective::Dppo(Dppo { surrogate: Surrogate::Score { cap: 3.0 }, ..Dppo::default() });
-    Recipe { advantage: normalised(1, 1e-6, Singleton::Raw), objective, ..dppo_tv() }
+    recipe(normalised(1, 1e-6, Singleton::Raw), objective, Aggregation::TokenMean)
 }
 
 /// DPPO in verl, `dppo_kl`; see [`dppo_tv_verl`].
@@ -291,7 +293,7 @@ pub fn dppo_kl_verl() -> Recipe {
         surrogate: Surrogate::Score { cap: 3.0 },
         ..Dppo::default()
     });
-    Recipe { advantage: normalised(1, 1e-6, Singleton::Raw), objective, ..dppo_tv() }
+    recipe(normalised(1, 1e-6, Singleton::Raw), objective, Aggregation::TokenMean)
 }
 
 /// TOPR [arXiv:2503.14286], equation 8: rewarded responses plainly, the others with their sequence ratio cut to [0, 1].
@@ -326,9 +328,10 @@ pub fn rloo_openrlhf() -> Recipe {
 }
 
 /// REINFORCE++ [arXiv:2501.03262], section 3 (version 9): PPO's clipped loss on advantages from
-/// [`reinforce_pp`](crate::advantage::reinforce_pp) or [`reinforce_pp_baseline`](crate::advantage::reinforce_pp_baseline).
+/// [`reinforce_pp`](crate::advantage::reinforce_pp) or [`reinforce_pp_baseline`](crate::advantage::reinforce_pp_baseline),
+/// every sequence weighing the same (equation 1).
 pub fn reinforce_pp() -> Recipe {
-    ppo()
+    Recipe { aggregation: ROWS, ..ppo() }
 }
 
 /// ReMax [arXiv:2310.10505], Algorithm 1: REINFORCE on sequences, with advantages from
@@ -343,7 +346,7 @@ pub fn opo() -> Recipe {
 }
 
 /// GPG [arXiv:2504.02546], equation 5: the plain policy gradient on centred rewards, scaled up for responses without
-/// reward.
+/// reward, which are counted as in verl (see [`gpg`](crate::advantage::gpg)).
 pub fn gpg() -> Recipe {
     recipe(Advantage::Gpg(Singleton::Zero), Objective::Reinforce, Aggregation::TokenMean)
 }
@@ -353,12 +356,17 @@ pub fn max_rl() -> Recipe {
     recipe(Advantage::Group(GroupConfig::max_rl()), Objective::Reinforce, Aggregation::TokenMean)
 }
 
-/// Pass@k training [arXiv:2503.19595]: only the best response of a group learns.
+/// Pass@k training [arXiv:2503.19595]: only the best response of a group learns, by its lead over the second.
 pub fn best_of_group() -> Recipe {
+    Recipe { advantage: Advantage::PassAtK(Scale::None), ..best_of_group_verl() }
+}
+
+/// Pass@k training in verl: the lead is divided by the group's deviation.
+pub fn best_of_group_verl() -> Recipe {
     Recipe { advantage: Advantage::PassAtK(Scale::Group(Std::default())), ..dapo_trl() }
 }
 
-/// DRO [arXiv:2405.19107], equation 8, with a pull of `beta`.
+/// DRO [arXiv:2405.19107], equation 8, taken token by token as in verl, with a pull of `beta`.
 pub fn dro(beta: f64) -> Recipe {
     recipe(centred(), Objective::Dro(Dro { beta }), Aggregation::TokenMean)
 }
@@ -430,6 +438,7 @@ pub fn all() -> Vec<(&'static str, Recipe)> {
         ("gpg", gpg()),
         ("max_rl", max_rl()),
         ("best_of_group", best_of_group()),
+        ("best_of_group_verl", best_of_group_verl()),
         ("dro", dro(0.1)),
         ("clip_cov", clip_cov()),
         ("kl_cov", kl_cov()),

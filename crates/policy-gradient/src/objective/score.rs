@@ -185,7 +185,8 @@ pub struct Dro {
 /// DRO: REINFORCE with a quadratic pull towards the policy that sampled; needs no clipping off policy.
 ///
 /// `-(A logp - beta/2 (logp - old_logp)²)`, [arXiv:2405.19107], equation 8, with the value as baseline; also the
-/// surrogate of Kimi k1.5 [arXiv:2501.12599], equation 3. Arguments and errors as for [`objective`](super::objective).
+/// surrogate of Kimi k1.5 [arXiv:2501.12599], equation 3. Both papers square the log-ratio of the whole response; here, as in
+/// verl, each token's is, and the pull is towards the policy that sampled (DRO's own is towards a reference). Arguments and errors as for [`objective`](super::objective).
 ///
 /// ```
 /// use burn::prelude::*;
