@@ -66,19 +66,24 @@ pub fn workers() -> Result<Box<dyn GradientReducer>, Error> {
 /// ```
 ///
 /// # Errors
-/// On each worker whose digest is not worker 0's, naming the worker and `what`.
+/// On all workers, when one's digest is not worker 0's; the error names `what` and the first worker that differs.
 pub fn agree(reducer: &mut dyn GradientReducer, what: &str, digest: u64) -> Result<(), Error> {
     // Halves, because f64 holds whole numbers up to 2^53.
     let mine = [(digest >> 32) as f64, (digest & 0xffff_ffff) as f64];
     let mut first = mine;
     reducer.broadcast_f64(&mut first);
-    if first == mine {
-        return Ok(());
-    }
     let (worker, workers) = (reducer.worker(), reducer.workers());
-    let reason =
-        format!("worker {worker} of {workers} has another {what} than worker 0: give all of them the same");
-    Err(Error::Workers { reason })
+    let mut differs = vec![0.0; workers];
+    differs[worker] = if first == mine { 0.0 } else { 1.0 };
+    reducer.sum_f64(&mut differs);
+    match differs.iter().position(|differs| *differs > 0.0) {
+        None => Ok(()),
+        Some(worker) => Err(Error::Workers {
+            reason: format!(
+                "worker {worker} of {workers} has another {what} than worker 0: give all of them the same"
+            ),
+        }),
+    }
 }
 
 /// Gives every worker the parameters of worker 0, as before the first step. Each keeps its own types.
