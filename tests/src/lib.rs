@@ -118,7 +118,8 @@ pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> std:
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Asserts that two run folders ended alike: weights, optimiser, state, samples, results, and metrics but for times.
+/// Asserts that two run folders ended alike: every file of the last checkpoint (weights or adapters, optimisers, state), of
+/// the model and of what else was trained, samples, results, and metrics but for times.
 ///
 /// # Panics
 /// If they differ; the message names the file.
@@ -133,13 +134,20 @@ pub fn assert_same_run(one: &Path, two: &Path) {
     };
     assert_eq!(last(one), last(two), "the last checkpoints");
     let checkpoint = format!("checkpoints/step-{}", last(one));
-    let mut files: Vec<String> = ["model.safetensors", "optimizer.safetensors", "state.json"]
-        .map(|name| format!("{checkpoint}/{name}"))
-        .to_vec();
-    files.extend(["model/model.safetensors", "results.json"].map(str::to_owned));
-    for entry in std::fs::read_dir(one.join("samples")).expect("there is a folder of samples") {
-        files.push(format!("samples/{}", entry.expect("it can be listed").file_name().to_string_lossy()));
+    let mut files = vec!["results.json".to_owned()];
+    for folder in [checkpoint.as_str(), "model", "adapter", "samples"] {
+        assert_eq!(files_of(&one.join(folder)), files_of(&two.join(folder)), "the files of {folder}");
+        files.extend(files_of(&one.join(folder)).into_iter().map(|file| format!("{folder}/{file}")));
     }
+    for needed in ["optimizer.safetensors", "state.json"].map(|name| format!("{checkpoint}/{name}")) {
+        assert!(files.contains(&needed), "{needed} is missing");
+    }
+    assert!(files.contains(&"model/model.safetensors".to_owned()), "the model is missing");
+    files.extend(
+        files_of(one).into_iter().filter(|file| file.ends_with(".safetensors") && !file.contains('/')),
+    );
+    // These two hold the lengths of logs, and so of the times in them.
+    files.retain(|file| !file.ends_with("folder.json") && !file.ends_with("manifest.json"));
     for file in files {
         assert!(bytes(one.join(&file)) == bytes(two.join(&file)), "{file} differs");
     }
@@ -149,4 +157,20 @@ pub fn assert_same_run(one: &Path, two: &Path) {
         lines
     };
     assert_eq!(metrics(one), metrics(two), "metrics.jsonl differs");
+}
+
+/// The files of a folder and of the folders in it, in order; none where there is no such folder.
+fn files_of(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.expect("it can be listed");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            files.extend(files_of(&entry.path()).into_iter().map(|file| format!("{name}/{file}")));
+        } else {
+            files.push(name);
+        }
+    }
+    files.sort();
+    files
 }

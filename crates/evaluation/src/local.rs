@@ -170,8 +170,7 @@ impl Local {
         Ok(Self { model: pretrained.model, speech, identity })
     }
 
-    /// The folder's name and a hash of its weights' lengths, beginnings and ends, and of its configuration: another model
-    /// under the same path has another identity.
+    /// The folder's [`identity`].
     #[must_use]
     pub fn identity(&self) -> &str {
         &self.identity
@@ -195,7 +194,12 @@ impl Local {
     }
 }
 
-fn identity(dir: &Path) -> std::io::Result<String> {
+/// A folder's name and a hash of its weights' lengths, beginnings and ends, and of its configuration: another model under
+/// the same path has another identity.
+///
+/// # Errors
+/// If the folder or one of its files cannot be read.
+pub fn identity(dir: &Path) -> std::io::Result<String> {
     const PART: u64 = 1 << 20;
     let mut paths = std::fs::read_dir(dir)?.map(|e| Ok(e?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.retain(|p| p.extension().is_some_and(|e| e == "safetensors") || p.ends_with("config.json"));

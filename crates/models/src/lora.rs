@@ -198,7 +198,7 @@ impl CausalLm {
         write_tensors(&dir.join("adapter_model.safetensors"), tensors, metadata)?;
         let config = json!({
             "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": rank,
-            "lora_alpha": scale * rank as f64, "target_modules": targets, "lora_dropout": 0.0, "bias": "none",
+            "lora_alpha": alpha_of(scale, rank), "target_modules": targets, "lora_dropout": 0.0, "bias": "none",
             "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
         });
         write_json(&dir.join("adapter_config.json"), config.as_object().unwrap_or(&Map::new()))
@@ -218,6 +218,13 @@ impl CausalLm {
         }
         all
     }
+}
+
+/// The `lora_alpha` that gives back the very same factor when it is divided by the rank, a whole number where one does.
+fn alpha_of(scale: f64, rank: usize) -> f64 {
+    let (rank, near) = (rank as f64, scale * rank as f64);
+    let exact = |alpha: &f64| *alpha / rank == scale;
+    [near.round(), near, near.next_up(), near.next_down()].into_iter().find(exact).unwrap_or(near)
 }
 
 /// The two factors of an update.
@@ -276,4 +283,21 @@ fn read_config(path: &Path) -> Result<(LoraConfig, f64)> {
     let stabilised = get("use_rslora").and_then(Value::as_bool) == Some(true);
     let divisor = if stabilised { (rank as f64).sqrt() } else { rank as f64 };
     Ok((config, alpha / divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_factor_on_updates_survives_a_file() {
+        for rank in 1..200_usize {
+            for alpha in [1.0, 0.1, 7.0, 16.0, 49.0, 1.0 / 3.0, -2.5, rank as f64] {
+                let scale = alpha / rank as f64;
+                assert_eq!(alpha_of(scale, rank) / rank as f64, scale, "alpha {alpha}, rank {rank}");
+            }
+        }
+        // 1 / 49 * 49 is less than 1 in floating point.
+        assert_eq!(alpha_of(1.0 / 49.0, 49), 1.0);
+    }
 }

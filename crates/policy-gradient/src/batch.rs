@@ -1,9 +1,12 @@
 //! From sampled responses to the tensors that log-probabilities and objectives take.
 
+use std::ops::Range;
+
 use burn::prelude::*;
 
 use crate::GlobalCounts;
-use crate::error::{Error, Result, same_length};
+use crate::error::{Error, Result, same_length, same_shape};
+use crate::num::to_host;
 
 /// One response, as it was sampled.
 #[derive(Debug, Clone, Copy)]
@@ -60,8 +63,7 @@ impl RolloutBatch {
     /// # Ok::<(), policy_gradient::Error>(())
     /// ```
     pub fn collate(rollouts: &[Rollout<'_>], pad: u32, device: &Device) -> Result<Self> {
-        let time = rollouts.iter().map(|r| (r.prompt.len() + r.response.len()).saturating_sub(1)).max();
-        let time = time.unwrap_or(0);
+        let time = time(rollouts);
         let size = rollouts.len() * time;
         let (mut tokens, mut targets) = (vec![i64::from(pad); size], vec![i64::from(pad); size]);
         let (mut mask, mut old) = (vec![false; size], vec![0.0f32; size]);
@@ -69,9 +71,7 @@ impl RolloutBatch {
         let mut reference = vec![0.0f32; if with_reference { size } else { 0 }];
         for (row, rollout) in rollouts.iter().enumerate() {
             let (prompt, length) = (rollout.prompt.len(), rollout.response.len());
-            if prompt == 0 {
-                return Err(Error::Shape { argument: "prompt", expected: vec![1], found: vec![0] });
-            }
+            let counted = place(rollout, row, time)?;
             same_length("old_logprobs", rollout.old_logprobs.len(), length)?;
             let at = row * time;
             let ids = rollout.prompt.iter().chain(rollout.response).map(|id| i64::from(*id));
@@ -83,7 +83,6 @@ impl RolloutBatch {
                     targets[at + t - 1] = id;
                 }
             }
-            let counted = at + prompt - 1..at + prompt - 1 + length;
             mask[counted.clone()].fill(true);
             old[counted.clone()].copy_from_slice(rollout.old_logprobs);
             if with_reference && let Some(logprobs) = rollout.reference_logprobs {
@@ -104,6 +103,57 @@ impl RolloutBatch {
         })
     }
 
+    /// One number for every token of every response, where [`collate`](Self::collate)'s mask is true for it, `[batch, time]`,
+    /// zero elsewhere, without a graph: advantages, returns and old values of a critic.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an empty prompt, or when the numbers are not those of the responses' tokens.
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::{Rollout, RolloutBatch};
+    ///
+    /// let rollout = Rollout {
+    ///     prompt: &[5, 6], response: &[7, 2], old_logprobs: &[], reference_logprobs: None, advantage: 0.0,
+    /// };
+    /// let short = Rollout { prompt: &[5], response: &[2], ..rollout };
+    /// let (rows, values) = ([rollout, short], [vec![0.5, 0.25], vec![1.0]]);
+    /// let tensor = RolloutBatch::lay_out(&rows, &values, &Device::flex())?;
+    /// assert_eq!(tensor.to_data().to_vec::<f32>().unwrap(), [0.0, 0.5, 0.25, 1.0, 0.0, 0.0]);
+    /// assert_eq!(RolloutBatch::pick(&rows, tensor)?, values);
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
+    pub fn lay_out(
+        rollouts: &[Rollout<'_>],
+        numbers: &[impl AsRef<[f32]>],
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        same_length("numbers", numbers.len(), rollouts.len())?;
+        let time = time(rollouts);
+        let mut values = vec![0.0f32; rollouts.len() * time];
+        for (row, (rollout, numbers)) in rollouts.iter().zip(numbers).enumerate() {
+            let (counted, numbers) = (place(rollout, row, time)?, numbers.as_ref());
+            same_length("numbers", numbers.len(), counted.len())?;
+            values[counted].copy_from_slice(numbers);
+        }
+        let device = device.clone().without_autodiff();
+        Ok(Tensor::from_data(TensorData::new(values, [rollouts.len(), time]), &device))
+    }
+
+    /// The numbers of every response's tokens in a `[batch, time]` tensor: the way back from [`lay_out`](Self::lay_out).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an empty prompt or a tensor of another shape, [`Error::Read`] when it cannot be read.
+    pub fn pick(rollouts: &[Rollout<'_>], numbers: Tensor<2>) -> Result<Vec<Vec<f32>>> {
+        let time = time(rollouts);
+        same_shape("numbers", numbers.dims(), [rollouts.len(), time])?;
+        let values = to_host("numbers", numbers)?;
+        let of_row = |(row, rollout): (usize, &Rollout<'_>)| {
+            Ok(values[place(rollout, row, time)?].iter().map(|value| *value as f32).collect())
+        };
+        rollouts.iter().enumerate().map(of_row).collect()
+    }
+
     /// What the masks of all these rollouts count together: the [`GlobalCounts`] of their micro-batches, before any of
     /// them is made.
     #[must_use]
@@ -115,6 +165,20 @@ impl RolloutBatch {
         };
         rollouts.into_iter().map(row).sum()
     }
+}
+
+/// How many positions the longest rollout takes: each predicts the next token, so the last token needs none.
+fn time(rollouts: &[Rollout<'_>]) -> usize {
+    rollouts.iter().map(|r| (r.prompt.len() + r.response.len()).saturating_sub(1)).max().unwrap_or(0)
+}
+
+/// The flat positions of a row that predict its response.
+fn place(rollout: &Rollout<'_>, row: usize, time: usize) -> Result<Range<usize>> {
+    let Some(before) = rollout.prompt.len().checked_sub(1) else {
+        return Err(Error::Shape { argument: "prompt", expected: vec![1], found: vec![0] });
+    };
+    let first = row * time + before;
+    Ok(first..first + rollout.response.len())
 }
 
 #[cfg(test)]
@@ -153,5 +217,11 @@ mod tests {
         assert!(refuse(rollout(&[1], &[2], &[])).contains("`old_logprobs`"));
         let short = Rollout { reference_logprobs: Some(&[]), ..rollout(&[1], &[2], &[-1.0]) };
         assert!(refuse(short).contains("`reference_logprobs`"));
+        let row = rollout(&[1], &[2, 3], &[-1.0, -2.0]);
+        let device = Device::flex();
+        let few = RolloutBatch::lay_out(&[row], &[[0.5]], &device).unwrap_err().to_string();
+        let rows = RolloutBatch::lay_out(&[row], &[[0.5, 1.0], [0.5, 1.0]], &device).unwrap_err().to_string();
+        let shape = RolloutBatch::pick(&[row], Tensor::zeros([1, 3], &device)).unwrap_err().to_string();
+        assert!([few, rows, shape].iter().all(|error| error.contains("`numbers`")));
     }
 }

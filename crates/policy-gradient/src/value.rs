@@ -20,6 +20,21 @@ pub enum ValueClip {
     Plain(f64),
 }
 
+impl ValueClip {
+    /// Checks that the range is positive. [`value_loss`] does it too.
+    ///
+    /// # Errors
+    /// [`Error::Value`](crate::Error::Value) otherwise.
+    pub fn check(&self) -> Result<()> {
+        match *self {
+            Self::Off => Ok(()),
+            Self::Pessimistic(range) | Self::Plain(range) => {
+                require("range", range, "a positive number", |r| r > 0.0)
+            }
+        }
+    }
+}
+
 /// A critic's loss per token and what happened on the way.
 #[derive(Debug, Clone)]
 pub struct ValueLoss {
@@ -60,6 +75,7 @@ pub fn value_loss(
     mask: Tensor<2, Bool>,
     clip: ValueClip,
 ) -> Result<ValueLoss> {
+    clip.check()?;
     let shape = values.dims();
     same_shape("old_values", old_values.dims(), shape)?;
     same_shape("returns", returns.dims(), shape)?;
@@ -72,13 +88,12 @@ pub fn value_loss(
     let returns = constant(returns, &mask, dtype);
     let error = now.clone() - returns.clone();
     let free = error.clone().square();
-    let limited = |range: f64| -> Result<(Tensor<2>, Tensor<2, Bool>)> {
-        require("range", range, "a positive number", |r| r > 0.0)?;
+    let limited = |range: f64| {
         let moved = now.clone() - old.clone();
         let over = moved.clone().abs().greater_elem(range);
         // Within the range the value itself, to the last bit: rounding must not count as clipping.
         let clipped = choose(over.clone(), old.clone() + moved.clamp(-range, range), now.clone());
-        Ok(((clipped - returns.clone()).square(), over))
+        ((clipped - returns.clone()).square(), over)
     };
     let (value, cut) = match clip {
         ValueClip::Off => {
@@ -86,11 +101,11 @@ pub fn value_loss(
             (free, never)
         }
         ValueClip::Pessimistic(range) => {
-            let (clipped, _) = limited(range)?;
+            let (clipped, _) = limited(range);
             let cut = clipped.clone().greater(free.clone());
             (choose(cut.clone(), clipped, free), cut)
         }
-        ValueClip::Plain(range) => limited(range)?,
+        ValueClip::Plain(range) => limited(range),
     };
     let slope = error.mask_fill(cut.clone(), 0.0);
     let clipped = to_host("values", cut.bool_and(mask.clone()).int().sum().float())?[0];

@@ -38,7 +38,16 @@ impl Gradients {
     ///
     /// # Panics
     /// When the module has another number of parameters than the one added before.
-    pub fn add<M: Module>(&mut self, gradients: burn::tensor::Gradients, module: &M) {
+    pub fn add<M: Module>(&mut self, mut gradients: burn::tensor::Gradients, module: &M) {
+        self.add_part(&mut gradients, module);
+    }
+
+    /// Adds a module's part of a backward pass and leaves the rest: for a loss that trains two modules, each with gradients
+    /// and an optimiser of its own, as a policy and its value head.
+    ///
+    /// # Panics
+    /// When the module has another number of parameters than the one added before.
+    pub fn add_part<M: Module>(&mut self, gradients: &mut burn::tensor::Gradients, module: &M) {
         self.apply_factor();
         let first = self.tensors.is_empty();
         let mut adder = Adder { gradients, into: &mut self.tensors, index: 0, first };
@@ -177,7 +186,7 @@ impl Gradients {
 }
 
 struct Adder<'a> {
-    gradients: burn::tensor::Gradients,
+    gradients: &'a mut burn::tensor::Gradients,
     into: &'a mut Vec<Option<Tensor<1>>>,
     index: usize,
     first: bool,
@@ -186,7 +195,7 @@ struct Adder<'a> {
 impl ModuleVisitor for Adder<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.base();
-        let gradient = if tensor.is_require_grad() { tensor.grad_remove(&mut self.gradients) } else { None };
+        let gradient = if tensor.is_require_grad() { tensor.grad_remove(self.gradients) } else { None };
         let gradient = gradient.map(|gradient| {
             let flat = gradient.reshape([-1]);
             if flat.dtype() == DType::F32 { flat } else { flat.cast(DType::F32) }

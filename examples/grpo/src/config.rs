@@ -2,21 +2,23 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use models::{Precision, Sampling};
-use policy_gradient::advantage::GroupConfig;
+use models::{LoraConfig, Precision, Sampling};
+use policy_gradient::advantage::{GroupConfig, Singleton};
 use policy_gradient::{Aggregation, Kl, Objective, TokenLogProbConfig};
 use polya_prompts::{AnswerFormat, Render, Style};
 use serde::{Deserialize, Serialize};
 use training::{AdamWConfig, Keep, NonFinitePolicy, Schedule, Shape, resolve};
 
+use crate::ppo::Ppo;
 use crate::rewards::Weights;
 
 /// Reinforcement learning with verifiable rewards: samples groups of responses, verifies them, and moves the policy.
 ///
 /// Input is JSONL; each line is {"question", "answer"}, with an "id" of its own where it has one. The defaults are GRPO with
-/// a token mean; --config reaches every objective, advantage and aggregation of crate policy-gradient.
+/// a token mean; --algorithm ppo compares with a learned value instead of a group; --lora-rank trains adapters alone; --config
+/// reaches every objective, advantage and aggregation of crate policy-gradient.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
@@ -56,7 +58,23 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<PathBuf>,
-    /// Seed of order and samples [default: 0].
+    /// What a response is compared with: grpo (the others of its group), ppo (a learned value) [default: grpo].
+    #[arg(long, value_parser = ["grpo", "ppo"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<String>,
+    /// Train adapters of this rank (LoRA) and nothing else [default: 0, all parameters].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_rank: Option<usize>,
+    /// Scale of the adapters' updates: alpha / rank [default: 16].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_alpha: Option<f64>,
+    /// Projections that get adapters [default: q_proj k_proj v_proj o_proj gate_proj up_proj down_proj].
+    #[arg(long, num_args = 1..)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_targets: Option<Vec<String>>,
+    /// Seed of order and samples, and of adapters [default: 0].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
@@ -76,7 +94,7 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     questions: Option<usize>,
-    /// Responses to each: the group [default: 8].
+    /// Responses to each: the group. PPO needs no more than 1 [default: 8].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     samples: Option<usize>,
@@ -116,11 +134,11 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr: Option<f64>,
-    /// Weight of the KL term [default: 0, no reference model].
+    /// Weight of the KL term, in the loss or with PPO in the reward [default: 0, no reference model].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl: Option<f64>,
-    /// Folder of the reference model [default: that of --model].
+    /// Folder of the reference model [default: that of --model; with adapters, the model without them].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<PathBuf>,
@@ -134,6 +152,17 @@ struct Flags {
     checkpoint_every: Option<u64>,
 }
 
+/// What a response is compared with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// The other responses to its question.
+    #[default]
+    Grpo,
+    /// What a value head expected of it.
+    Ppo,
+}
+
 /// The resolved configuration.
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -145,7 +174,14 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<PathBuf>,
+    pub reference: Option<PathBuf>,
+    algorithm: Algorithm,
+    /// 0 trains all parameters.
+    lora_rank: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_alpha: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_targets: Option<Vec<String>>,
     pub seed: u64,
     pub device: String,
     dtype: String,
@@ -187,6 +223,9 @@ pub struct Config {
     pub objective: Objective,
     pub aggregation: Aggregation,
     pub kl_term: Kl,
+    /// With `algorithm = "ppo"`, and only there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppo: Option<Ppo>,
 }
 
 impl Default for Config {
@@ -198,6 +237,10 @@ impl Default for Config {
             run_dir: "runs/grpo".into(),
             output: None,
             reference: None,
+            algorithm: Algorithm::Grpo,
+            lora_rank: 0,
+            lora_alpha: None,
+            lora_targets: None,
             seed: 0,
             device: "cpu".into(),
             dtype: "f32".into(),
@@ -234,6 +277,7 @@ impl Default for Config {
             objective: Objective::ppo_clip(0.2, 0.28),
             aggregation: Aggregation::TokenMean,
             kl_term: Kl::default(),
+            ppo: None,
         }
     }
 }
@@ -241,7 +285,7 @@ impl Default for Config {
 impl Args {
     /// Defaults, file, flags; then what must be there.
     pub fn resolve(&self) -> Result<Config> {
-        let config: Config = resolve(self.config.as_deref(), &self.flags)?;
+        let mut config: Config = resolve(self.config.as_deref(), &self.flags)?;
         ensure!(!config.model.as_os_str().is_empty(), "no model: name a Hugging Face folder with --model");
         ensure!(!config.input.is_empty(), "no questions: name a JSONL file with --input");
         let counts = [
@@ -265,6 +309,8 @@ impl Args {
         config.rewards.check(config.max_new_tokens)?;
         config.adamw().check()?;
         config.schedule().check()?;
+        config.settle_algorithm()?;
+        config.settle_lora()?;
         Ok(config)
     }
 }
@@ -274,9 +320,64 @@ impl Config {
         self.output.clone().unwrap_or_else(|| self.run_dir.join("model"))
     }
 
-    /// The reference model's folder, where there is a KL term.
-    pub fn reference(&self) -> Option<&PathBuf> {
-        (self.kl != 0.0).then(|| self.reference.as_ref().unwrap_or(&self.model))
+    /// Refuses settings of the algorithm that is not asked for, and completes those of the one that is.
+    fn settle_algorithm(&mut self) -> Result<()> {
+        if self.algorithm == Algorithm::Grpo {
+            ensure!(
+                self.ppo.is_none(),
+                "`ppo` has settings, and `algorithm` is grpo: ask for ppo, or leave them out"
+            );
+            ensure!(
+                self.samples > 1 || self.advantage.singleton != Singleton::Zero,
+                "`samples` is 1, and a group of one has nothing to compare with: raise it, or ask for `algorithm` ppo"
+            );
+            return Ok(());
+        }
+        let ppo = self.ppo.get_or_insert_default().clone();
+        ppo.check()?;
+        self.value_schedule(&ppo).check().context("`ppo.value_lr`")?;
+        ensure!(
+            self.advantage == GroupConfig::default(),
+            "`advantage` compares within groups, and `algorithm` is ppo: leave it out, or ask for grpo"
+        );
+        ensure!(
+            self.dynamic_rounds == 0,
+            "`dynamic_rounds` replaces groups of equal rewards, and ppo compares no groups: leave it out, or ask for grpo"
+        );
+        ensure!(
+            !ppo.kl_in_reward || self.kl_term == Kl::default(),
+            "`kl_term` belongs to a KL term in the loss, and `ppo.kl_in_reward` takes it from the reward: leave out one of them"
+        );
+        Ok(())
+    }
+
+    /// Refuses settings of adapters where there are none, and completes them where there are.
+    fn settle_lora(&mut self) -> Result<()> {
+        if self.lora_rank > 0 {
+            let default = LoraConfig::default();
+            self.lora_alpha.get_or_insert(default.alpha);
+            self.lora_targets.get_or_insert(default.targets);
+            return Ok(());
+        }
+        let given =
+            [("lora_alpha", self.lora_alpha.is_some()), ("lora_targets", self.lora_targets.is_some())];
+        match given.iter().find(|(_, given)| *given) {
+            Some((key, _)) => {
+                bail!("`{key}` is given, and `lora_rank` is 0: give adapters a rank, or leave it out")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The adapters to be trained, if it is they.
+    pub fn lora(&self) -> Option<LoraConfig> {
+        let (rank, alpha, targets) = (self.lora_rank, self.lora_alpha?, self.lora_targets.clone()?);
+        (rank > 0).then_some(LoraConfig { rank, alpha, targets })
+    }
+
+    /// Whether the KL term is part of the loss, rather than of PPO's rewards.
+    pub fn kl_in_loss(&self) -> bool {
+        self.ppo.as_ref().is_none_or(|ppo| !ppo.kl_in_reward)
     }
 
     pub fn precision(&self) -> Result<Precision> {
@@ -332,6 +433,11 @@ impl Config {
     pub fn schedule(&self) -> Schedule {
         let Self { lr: peak, warmup, floor, schedule: shape, steps: total, .. } = *self;
         Schedule { peak, warmup, total, shape, floor }
+    }
+
+    /// The rate of PPO's value head: the same course with another peak.
+    pub fn value_schedule(&self, ppo: &Ppo) -> Schedule {
+        Schedule { peak: ppo.value_lr, ..self.schedule() }
     }
 
     pub fn keep(&self) -> Keep {

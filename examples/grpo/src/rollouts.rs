@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use evaluation::datasets;
 use evaluation::local::{Speech, Written};
 use models::{CausalLm, Request, Sampling, ScoreOptions, Scored, score};
-use policy_gradient::Rollout;
+use policy_gradient::{Rollout, advantage};
 use polya_prompts::Family;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
@@ -14,7 +14,9 @@ use training::stream;
 use verifier::{Gold, Verification};
 
 use crate::config::Config;
+use crate::ppo::Estimates;
 use crate::rewards::{Judged, verdict};
+use crate::update::Row;
 
 /// A question, ready to be asked.
 pub struct Task {
@@ -64,7 +66,10 @@ pub struct Answer {
     pub parts: Vec<(&'static str, f64)>,
     /// Their weighted sum.
     pub reward: f64,
+    /// How much better it was than the others of its group, or with PPO, in the mean over its tokens, than expected.
     pub advantage: f64,
+    /// PPO's view of each of its tokens.
+    pub estimates: Option<Estimates>,
     /// Log-probabilities of its tokens under the reference.
     reference: Option<Vec<f32>>,
 }
@@ -81,7 +86,7 @@ impl Group<'_> {
         self.answers.iter().any(|a| a.reward != self.answers[0].reward)
     }
 
-    /// The responses as the update takes them.
+    /// The responses as losses take them.
     pub fn rollouts(&self) -> impl Iterator<Item = Rollout<'_>> {
         self.answers.iter().map(|answer| Rollout {
             prompt: &self.task.prompt,
@@ -92,22 +97,57 @@ impl Group<'_> {
         })
     }
 
+    /// The responses as the update takes them.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let estimates = self.answers.iter().map(|answer| answer.estimates.as_ref());
+        self.rollouts().zip(estimates).map(|(rollout, estimates)| Row { rollout, estimates })
+    }
+
     /// One line for each response.
     pub fn records(&self, step: u64) -> impl Iterator<Item = Value> {
         self.answers.iter().enumerate().map(move |(sample, answer)| {
-            json!({
+            let mut record = json!({
                 "step": step, "id": self.task.id, "sample": sample, "completion": answer.written.text,
                 "verdict": answer.verification.verdict, "extracted": answer.verification.extracted,
                 "reward": answer.reward, "advantage": answer.advantage,
                 "tokens": answer.written.sample.tokens.len(),
                 "finish_reason": if answer.written.finished { "stop" } else { "length" },
-            })
+            });
+            if let Some(value) = answer.estimates.as_ref().and_then(|estimates| estimates.values.first()) {
+                record["value"] = json!(value);
+            }
+            record
         })
     }
 }
 
+/// A step's groups, and those that dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) left out.
+pub fn roll_out<'a>(
+    model: &CausalLm,
+    tasks: &'a [Task],
+    position: &mut u64,
+    config: &Config,
+    speech: &Speech,
+    stop: &[String],
+) -> Result<(Vec<Group<'a>>, Vec<Group<'a>>)> {
+    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+    for _ in 0..=config.dynamic_rounds {
+        let missing = (config.questions - kept.len()) as u64;
+        let groups = sample(model, tasks, *position..*position + missing, config, speech, stop)?;
+        *position += missing;
+        for group in groups {
+            let keep = config.dynamic_rounds == 0 || group.has_signal();
+            if keep { &mut kept } else { &mut dropped }.push(group);
+        }
+        if kept.len() == config.questions {
+            break;
+        }
+    }
+    Ok((kept, dropped))
+}
+
 /// Samples and judges a group for each of the positions. The position keys the random streams.
-pub fn sample<'a>(
+fn sample<'a>(
     model: &CausalLm,
     tasks: &'a [Task],
     positions: std::ops::Range<u64>,
@@ -135,7 +175,19 @@ fn judge(task: &Task, written: Written, config: &Config) -> Answer {
         finished: written.finished,
         verification: &verification,
     });
-    Answer { written, verification, parts, reward, advantage: 0.0, reference: None }
+    Answer { written, verification, parts, reward, advantage: 0.0, estimates: None, reference: None }
+}
+
+/// Gives every response its advantage within its group.
+pub fn compare(groups: &mut [Group], config: &Config) -> Result<()> {
+    let rewards: Vec<f64> = groups.iter().flat_map(|g| g.answers.iter().map(|a| a.reward)).collect();
+    let of_group = |(at, g): (usize, &Group)| vec![at as u64; g.answers.len()];
+    let owners: Vec<u64> = groups.iter().enumerate().flat_map(of_group).collect();
+    let advantages = advantage::group(&rewards, &owners, &config.advantage)?;
+    for (answer, advantage) in groups.iter_mut().flat_map(|g| &mut g.answers).zip(advantages) {
+        answer.advantage = advantage;
+    }
+    Ok(())
 }
 
 /// Gives every response its log-probabilities under the reference model.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use models::{LoadOptions, Pretrained};
+use burn::tensor::Tensor;
+use models::{LoadOptions, Pretrained, ScoreOptions, Scored, ValueHead, score};
 use serde_json::json;
 use tempfile::TempDir;
 use tests::{assert_same_run, kill_and_resume, read_lines, sums, tiny_folder, write_lines};
@@ -53,6 +54,21 @@ impl World {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(parts.iter().all(|part| said.contains(part)), "expected {parts:?} in: {said}");
         assert!(!self.path("refused").exists(), "something was written");
+    }
+
+    /// Kills a run and resumes it, and compares with one that was left alone.
+    fn survives(&self, kills: usize, options: &[&str]) {
+        success(&self.run("whole", options));
+        kill_and_resume(kills, &self.path("killed/metrics.jsonl"), || {
+            let mut command = self.command("killed", options);
+            command.arg("--resume");
+            command
+        });
+        assert_same_run(&self.path("whole"), &self.path("killed"));
+    }
+
+    fn metrics(&self, run: &str) -> Vec<serde_json::Value> {
+        read_lines(&self.path(run).join("metrics.jsonl"))
     }
 
     fn write(&self, name: &str, text: &str) -> String {
@@ -142,14 +158,152 @@ fn several_updates_and_dynamic_sampling() {
 #[test]
 fn ten_kills_and_resumes_end_as_one_run() {
     let world = World::new();
-    let options = ["--steps", "30", "--checkpoint-every", "1", "--kl", "0.01", "--minibatches", "2"];
-    success(&world.run("whole", &options));
-    kill_and_resume(10, &world.path("killed/metrics.jsonl"), || {
-        let mut command = world.command("killed", &options);
-        command.arg("--resume");
-        command
-    });
-    assert_same_run(&world.path("whole"), &world.path("killed"));
+    world.survives(10, &["--steps", "30", "--checkpoint-every", "1", "--kl", "0.01", "--minibatches", "2"]);
+}
+
+#[test]
+fn adapters_alone_are_trained_and_merged_at_the_end() {
+    let world = World::new();
+    let options = ["--lora-rank", "3", "--lora-targets", "q_proj", "down_proj", "--kl", "0.01"];
+    success(&world.run("run", &options));
+    let run = world.path("run");
+    let kl = |step: usize| world.metrics("run")[step]["kl_reference"].as_f64().unwrap();
+    assert_eq!(kl(0).abs(), 0.0, "fresh adapters change nothing");
+    assert!(kl(1) > 0.0, "the reference has no adapters: {}", kl(1));
+
+    let device = training::device("cpu").unwrap();
+    let load = |path: &Path| Pretrained::load(path, &LoadOptions::new(&device)).unwrap().model;
+    let (base, merged) = (load(&world.path("base")), load(&run.join("model")));
+    let adapted = base.clone().attach_peft(run.join("adapter")).unwrap();
+    let say = |model: &models::CausalLm| {
+        let sequence = Scored { tokens: (20..60).collect(), prompt_length: 1 };
+        score(model, &[sequence], &ScoreOptions::default()).unwrap().remove(0)
+    };
+    let furthest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let (before, after, beside) = (say(&base), say(&merged), say(&adapted));
+    assert!(furthest(&before, &after) > 1e-5, "the policy moved");
+    assert!(furthest(&after, &beside) < 1e-5, "the folder is the base with the adapters beside it");
+    let rows = |model: &models::CausalLm| model.embedding().into_data().iter::<f32>().collect::<Vec<f32>>();
+    assert_eq!(rows(&base), rows(&merged), "all else is as it was");
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(run.join("adapter/adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((config["r"].as_u64(), config["lora_alpha"].as_f64()), (Some(3), Some(16.0)));
+    assert_eq!(config["target_modules"], json!(["q_proj", "down_proj"]));
+    let checkpoint = run.join("checkpoints/step-2");
+    assert!(checkpoint.join("adapter/adapter_model.safetensors").exists());
+    assert!(!checkpoint.join("model.safetensors").exists(), "a checkpoint does not copy the base");
+
+    // A run goes on from adapters only where the base is the one they were trained on.
+    tests::tiny_folder(&world.path("base"));
+    std::fs::write(world.path("base/model.safetensors"), {
+        let mut bytes = std::fs::read(world.path("base/model.safetensors")).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    })
+    .unwrap();
+    let again = world.run("run", &[&options[..], &["--resume"]].concat());
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(again.status.code(), Some(2), "{said}");
+    assert!(said.contains("the run began with"), "{said}");
+}
+
+#[test]
+fn adapters_survive_kills() {
+    let world = World::new();
+    let adapters = ["--lora-rank", "49", "--lora-alpha", "1", "--kl", "0.01"];
+    world.survives(4, &[&adapters[..], &["--steps", "16", "--checkpoint-every", "1"]].concat());
+}
+
+/// PPO with one response to a question, KL in the reward, and a head that learns fast.
+const PPO: &str = "algorithm = \"ppo\"\nsteps = 4\nquestions = 8\nsamples = 1\nmax_new_tokens = 24\nlr = 1e-3\nkl = 0.05\n\
+    minibatches = 2\nepochs = 2\n[ppo]\nvalue_lr = 0.03\nvalue_clip = { pessimistic = 0.1 }\n\
+    [rewards]\nformat = 0.5\nlength = 0.5\nlength_buffer = 24\nunfinished = true\n";
+
+#[test]
+fn ppo_learns_values_from_single_responses() {
+    let world = World::new();
+    let config = world.write("ppo.toml", PPO);
+    success(&world.run("run", &["--config", &config]));
+    let metrics = world.metrics("run");
+    let number = |step: usize, key: &str| metrics[step][key].as_f64().unwrap_or_else(|| panic!("{key}"));
+    assert_eq!(number(0, "value"), 0.0, "a fresh head expects nothing");
+    assert!(number(1, "value") != 0.0 && number(0, "value_gradient_norm") > 0.0);
+    assert!(number(0, "kl_reference").abs() < 1e-6, "the policy is its own reference at first");
+    assert!(number(1, "kl_reference").abs() > 1e-5 && number(0, "value_loss") > 0.0);
+    assert_eq!(number(0, "explained_variance"), 0.0, "a constant explains nothing");
+    let clipped: f64 = (0..4).map(|step| number(step, "value_clip")).sum();
+    assert!(clipped > 0.0, "fast values meet their clip");
+    let samples = read_lines(&world.path("run/samples/rollouts.jsonl"));
+    assert_eq!(samples.len(), 4 * 8);
+    assert!(samples[..8].iter().all(|sample| sample["value"] == json!(0.0)));
+    assert!(samples[..8].iter().any(|sample| sample["advantage"].as_f64().unwrap() != 0.0));
+
+    let device = training::device("cpu").unwrap();
+    let head = ValueHead::load(world.path("run/value_head.safetensors"), 16, &device).unwrap();
+    let value = head.forward(Tensor::ones([1, 1, 16], &device)).into_scalar::<f32>();
+    assert!(value != 0.0 && value.is_finite(), "the head moved");
+    assert!(Pretrained::load(world.path("run/model"), &LoadOptions::new(&device)).is_ok());
+}
+
+#[test]
+fn ppo_adds_up_over_micro_batches() {
+    let world = World::new();
+    let config = world.write("ppo.toml", PPO);
+    let one = ["--config", &config, "--steps", "1", "--epochs", "1", "--minibatches", "1"];
+    success(&world.run("whole", &[&one[..], &["--micro-batch", "8"]].concat()));
+    success(&world.run("parts", &[&one[..], &["--micro-batch", "1"]].concat()));
+    for key in ["loss", "gradient_norm", "value_loss", "value_gradient_norm"] {
+        let of = |run: &str| world.metrics(run)[0][key].as_f64().unwrap();
+        let (whole, parts) = (of("whole"), of("parts"));
+        assert!((whole - parts).abs() < 1e-5 * whole.abs().max(1.0), "{key}: {whole} and {parts}");
+    }
+}
+
+#[test]
+fn ppo_survives_kills() {
+    let world = World::new();
+    let config = world.write("ppo.toml", PPO);
+    world.survives(4, &["--config", &config, "--steps", "16", "--checkpoint-every", "1"]);
+}
+
+#[test]
+fn ppo_trains_adapters_and_survives_kills() {
+    let world = World::new();
+    let config = world.write("ppo.toml", PPO);
+    let options = ["--config", &config, "--lora-rank", "2", "--steps", "16", "--checkpoint-every", "1"];
+    world.survives(3, &options);
+    let metrics = world.metrics("killed");
+    let kl = |step: usize| metrics[step]["kl_reference"].as_f64().unwrap().abs();
+    assert!(kl(0) < 1e-6 && kl(15) > 1e-5, "the reference has no adapters: {} and {}", kl(0), kl(15));
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let world = World::new();
+    world.refused(&["--samples", "1"], &["`samples`", "ppo"]);
+    world.refused(&["--lora-alpha", "8"], &["`lora_alpha`", "`lora_rank` is 0"]);
+    world.refused(&["--lora-targets", "q_proj"], &["`lora_targets`", "`lora_rank` is 0"]);
+    world.refused(&["--lora-rank", "2", "--lora-targets", "qkv"], &["`lora_targets`", "q_proj", "qkv"]);
+    world.refused(&["--lora-rank", "5000"], &["`lora_rank`", "5000"]);
+    let refused = |text: &str, flags: &[&str], parts: &[&str]| {
+        let config = world.write("contradictory.toml", text);
+        world.refused(&[&["--config", config.as_str()], flags].concat(), parts);
+    };
+    refused("[ppo]\nlambda = 0.9\n", &[], &["`ppo`", "`algorithm` is grpo"]);
+    let ppo = ["--algorithm", "ppo"];
+    refused("[advantage]\nscale = \"none\"\n", &ppo, &["`advantage`", "`algorithm` is ppo"]);
+    refused("dynamic_rounds = 1\n", &ppo, &["`dynamic_rounds`", "ppo"]);
+    refused("kl = 0.1\n[kl_term]\nestimator = \"k2\"\n", &ppo, &["`kl_term`", "`ppo.kl_in_reward`"]);
+    refused("[ppo]\nlambda = 1.5\n", &ppo, &["`ppo`", "`lambda`", "1.5"]);
+    refused("[ppo]\nvalue_clip = { plain = 0.0 }\n", &ppo, &["`ppo.value_clip`", "positive"]);
+    refused("[ppo]\nvalue_coefficient = 0.0\n", &ppo, &["`ppo.value_coefficient`", "nothing"]);
+    refused(
+        "[ppo]\nwhiten = false\nwhitening = { mean = \"keep\" }\n",
+        &ppo,
+        &["`ppo.whitening`", "`ppo.whiten`"],
+    );
+    refused("[ppo]\nvalue_lr = -1.0\n", &ppo, &["value_lr"]);
+    refused("[ppo]\ncritic_lr = 1.0\n", &ppo, &["critic_lr"]);
 }
 
 #[test]

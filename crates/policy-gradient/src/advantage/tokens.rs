@@ -85,6 +85,19 @@ impl Default for GaeConfig {
     }
 }
 
+impl GaeConfig {
+    /// Checks ranges: gamma and lambda in `[0, 1]`, a positive eps in the whitening. [`gae`] does it too.
+    ///
+    /// # Errors
+    /// [`Error::Value`], naming the setting.
+    pub fn check(&self) -> Result<()> {
+        for (name, value) in [("gamma", self.gamma), ("lambda", self.lambda)] {
+            require(name, value, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
+        }
+        self.whiten.as_ref().map_or(Ok(()), Whiten::check)
+    }
+}
+
 /// Generalised advantage estimation.
 ///
 /// `A_t = delta_t + gamma lambda A_{t+1}` with `delta_t = r_t + gamma v_{t+1} - v_t`, [arXiv:1506.02438], equation 16;
@@ -117,9 +130,7 @@ pub fn gae(
     mask: Tensor<2, Bool>,
     config: &GaeConfig,
 ) -> Result<Returns> {
-    for (name, value) in [("gamma", config.gamma), ("lambda", config.lambda)] {
-        require(name, value, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
-    }
+    config.check()?;
     let rows = Rows::new(&mask)?;
     let read = |name, tensor| match config.masked {
         Masked::Terminal => rows.read_all(name, tensor),
@@ -134,7 +145,6 @@ pub fn gae(
         }
         None => None,
     };
-    config.whiten.as_ref().map_or(Ok(()), Whiten::check)?;
     let mut advantages = vec![0.0; r.len()];
     rows.for_each_row(|row| {
         let (mut next_value, mut next_advantage) = (0.0, 0.0);
