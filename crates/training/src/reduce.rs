@@ -31,6 +31,33 @@ pub trait GradientReducer {
         }
         self.sum_f64(values);
     }
+    /// Every worker's bytes, in the order of workers and the same on all of them: for what cannot be summed, as texts.
+    fn gather(&mut self, mine: &[u8]) -> Vec<Vec<u8>> {
+        let worker = self.worker();
+        let mut lengths = vec![0.0; self.workers()];
+        lengths[worker] = mine.len() as f64;
+        self.sum_f64(&mut lengths);
+        // Three bytes make a number below 2^24, which f32 holds exactly; the others add zeros to it.
+        let lengths: Vec<usize> = lengths.into_iter().map(|length| length as usize).collect();
+        let numbers = |length: &usize| length.div_ceil(3);
+        let mut values = vec![0.0; lengths.iter().map(numbers).sum()];
+        let begin: usize = lengths[..worker].iter().map(numbers).sum();
+        for (value, bytes) in values[begin..].iter_mut().zip(mine.chunks(3)) {
+            *value = bytes.iter().rev().fold(0_u32, |number, byte| (number << 8) | u32::from(*byte)) as f32;
+        }
+        self.sum(&mut values);
+        let mut rest = values.as_slice();
+        let mut found = Vec::with_capacity(lengths.len());
+        for length in &lengths {
+            let (part, after) = rest.split_at(numbers(length));
+            let mut bytes: Vec<u8> =
+                part.iter().flat_map(|value| (*value as u32).to_le_bytes().into_iter().take(3)).collect();
+            bytes.truncate(*length);
+            found.push(bytes);
+            rest = after;
+        }
+        found
+    }
     /// Tells the other workers that this one failed, so that they end and do not wait for it. Workers that are processes all
     /// end with `code`, this one too; the only worker, or one that is a thread, returns.
     fn abort(&mut self, code: i32) {
@@ -84,6 +111,15 @@ pub fn agree(reducer: &mut dyn GradientReducer, what: &str, digest: u64) -> Resu
             ),
         }),
     }
+}
+
+/// A worker's share of something that all have: every so many-th of it.
+///
+/// ```
+/// assert_eq!(training::shard(&[1, 2, 3], &training::Single).collect::<Vec<_>>(), [&1, &2, &3]);
+/// ```
+pub fn shard<'a, T>(all: &'a [T], reducer: &dyn GradientReducer) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    all.iter().skip(reducer.worker()).step_by(reducer.workers())
 }
 
 /// Gives every worker the parameters of worker 0, as before the first step. Each keeps its own types.

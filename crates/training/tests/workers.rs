@@ -86,6 +86,14 @@ fn weights_and_counts_come_from_the_first() {
 }
 
 #[test]
+fn bytes_of_any_length_reach_everyone() {
+    let bytes = |worker: usize| (0..worker * 50).map(|i| (i * 7 + worker) as u8).collect::<Vec<u8>>();
+    let found = on_threads(8, |reducer| reducer.gather(&bytes(reducer.worker())));
+    assert_eq!(found, vec![(0..8).map(bytes).collect::<Vec<_>>(); 8]);
+    assert_eq!(Single.gather(&[1, 255, 0, 3]), [[1, 255, 0, 3]]);
+}
+
+#[test]
 fn one_that_differs_is_named() {
     let digest = |worker: usize| if worker == 2 { u64::MAX - 1 } else { u64::MAX };
     let said = on_threads(3, |reducer| {

@@ -135,7 +135,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         let clock = Instant::now();
         let mut gradients = Gradients::new();
         let mut metrics = TokenMetrics::default();
-        for rows in shard(&steps[step as usize], workers) {
+        for rows in training::shard(&steps[step as usize], workers) {
             let batch = Batch::from_rows(rows, &examples, pad, &device)?;
             let loss = cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &config.loss())?;
             metrics.add(&loss.metrics());
@@ -244,11 +244,6 @@ fn plan(examples: &[Example], config: &Config) -> Result<Vec<Vec<Vec<Row>>>> {
     Ok(steps)
 }
 
-/// This worker's share: every so many-th.
-fn shard<'a, T>(all: &'a [T], workers: &dyn GradientReducer) -> impl Iterator<Item = &'a T> + use<'a, T> {
-    all.iter().skip(workers.worker()).step_by(workers.workers())
-}
-
 /// What all workers saw together.
 fn sum(metrics: &TokenMetrics, workers: &mut dyn GradientReducer) -> TokenMetrics {
     let mut sums = metrics.sums();
@@ -286,7 +281,7 @@ fn evaluate(
     let model = model.valid();
     let mut total = TokenMetrics::default();
     let parts: Vec<&[Example]> = examples.chunks(config.rows).collect();
-    for part in shard(&parts, workers) {
+    for part in training::shard(&parts, workers) {
         let batch = Batch::collate(&part.iter().collect::<Vec<_>>(), pad, device)?;
         let loss = sft::LossConfig { accuracy: true, ..sft::LossConfig::default() };
         total.add(&cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &loss)?.metrics());

@@ -5,19 +5,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{assert_same_run, read_lines, sums, tiny_folder, write_lines};
+use tests::{apart, assert_same_run, has_mpi, read_lines, sums, tiny_folder, weights, write_lines};
 
 struct World(TempDir);
 
 impl World {
     /// Nothing where several processes cannot be started; says why.
     fn new() -> Option<Self> {
-        if !cfg!(feature = "mpi") {
-            println!("skipped: built without feature `mpi`");
-            return None;
-        }
-        if !Command::new("mpirun").arg("--version").output().is_ok_and(|output| output.status.success()) {
-            println!("skipped: there is no mpirun");
+        if !has_mpi(cfg!(feature = "mpi")) {
             return None;
         }
         let world = Self(TempDir::new().unwrap());
@@ -39,20 +34,7 @@ impl World {
     /// Five micro-batches a step, three in the last step of an epoch: two or four ranks have uneven shards, and sometimes
     /// one of four has none.
     fn command(&self, ranks: usize, run: &str, more: &[&str]) -> Command {
-        let program = env!("CARGO_BIN_EXE_mid-train");
-        let mut command = match ranks {
-            1 => Command::new(program),
-            _ => {
-                let mut command = Command::new("mpirun");
-                command.args(["--oversubscribe", "-n", &ranks.to_string(), program]);
-                command
-            }
-        };
-        command.envs([
-            ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
-            ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
-            ("RAYON_NUM_THREADS", "1"),
-        ]);
+        let mut command = tests::ranks(ranks, env!("CARGO_BIN_EXE_mid-train"));
         for (flag, name) in [
             ("--model", "base"),
             ("--input", "data.jsonl"),
@@ -75,22 +57,10 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// All weights of a folder, in the order of the file.
-fn weights(folder: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    bytes[8 + header..].chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
-}
-
 fn losses(run: &Path) -> Vec<f64> {
     let lines = read_lines(&run.join("metrics.jsonl"));
     let of = |key: &str| lines.iter().filter_map(|line| line[key].as_f64()).collect::<Vec<_>>();
     [of("loss"), of("eval_loss"), of("gradient_norm"), of("tokens")].concat()
-}
-
-fn apart<T: Copy + Into<f64>>(one: &[T], two: &[T]) -> f64 {
-    assert_eq!(one.len(), two.len());
-    one.iter().zip(two).map(|(a, b)| ((*a).into() - (*b).into()).abs()).fold(0.0, f64::max)
 }
 
 #[test]
