@@ -55,7 +55,7 @@ fn ranks_sample_and_learn_what_one_process_does() {
     let world = World(TempDir::new().unwrap());
     tiny_folder(&world.path("base"));
     write_lines(&world.path("questions.jsonl"), &sums(5));
-    for (name, mode) in [("grpo", "dynamic_rounds = 1"), ("ppo", "[ppo]")] {
+    for (name, mode) in [("grpo", "dynamic_rounds = 1"), ("ppo", "algorithm = \"ppo\"")] {
         let one = format!("{name}-1");
         world.run(1, &one, mode);
         let expected = weights(&world.path(&one).join("model"));
