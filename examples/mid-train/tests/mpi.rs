@@ -147,3 +147,16 @@ fn an_error_on_one_rank_ends_all_with_its_message() {
     assert!(said(&output).contains("worker 1 of 2 has another configuration or data"), "{}", said(&output));
     assert!(!world.path("differ").exists(), "something was written");
 }
+
+#[test]
+fn without_the_feature_one_of_several_refuses_to_think_itself_alone() {
+    if cfg!(feature = "mpi") {
+        println!("skipped: built with feature `mpi`");
+        return;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mid-train"));
+    let output =
+        command.args(["--model", "m", "--input", "i"]).env("OMPI_COMM_WORLD_SIZE", "2").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("one of 2, and built without feature `mpi`"), "{}", said(&output));
+}
