@@ -148,7 +148,7 @@ impl RolloutBatch {
         let time = time(rollouts);
         same_shape("numbers", numbers.dims(), [rollouts.len(), time])?;
         let values = to_host("numbers", numbers)?;
-        let of_row = |(row, rollout): (usize, &Rollout<'_>)| {
+        let of_row = |(row, rollout): (usize, &Rollout<'_>)| -> Result<Vec<f32>> {
             Ok(values[place(rollout, row, time)?].iter().map(|value| *value as f32).collect())
         };
         rollouts.iter().enumerate().map(of_row).collect()
@@ -219,8 +219,9 @@ mod tests {
         assert!(refuse(short).contains("`reference_logprobs`"));
         let row = rollout(&[1], &[2, 3], &[-1.0, -2.0]);
         let device = Device::flex();
-        let few = RolloutBatch::lay_out(&[row], &[[0.5]], &device).unwrap_err().to_string();
-        let rows = RolloutBatch::lay_out(&[row], &[[0.5, 1.0], [0.5, 1.0]], &device).unwrap_err().to_string();
+        let few = RolloutBatch::lay_out(&[row], &[[0.5f32]], &device).unwrap_err().to_string();
+        let rows =
+            RolloutBatch::lay_out(&[row], &[[0.5f32, 1.0], [0.5, 1.0]], &device).unwrap_err().to_string();
         let shape = RolloutBatch::pick(&[row], Tensor::zeros([1, 3], &device)).unwrap_err().to_string();
         assert!([few, rows, shape].iter().all(|error| error.contains("`numbers`")));
     }

@@ -194,13 +194,9 @@ fn adapters_alone_are_trained_and_merged_at_the_end() {
     assert!(!checkpoint.join("model.safetensors").exists(), "a checkpoint does not copy the base");
 
     // A run goes on from adapters only where the base is the one they were trained on.
-    tests::tiny_folder(&world.path("base"));
-    std::fs::write(world.path("base/model.safetensors"), {
-        let mut bytes = std::fs::read(world.path("base/model.safetensors")).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        bytes
-    })
-    .unwrap();
+    let mut bytes = std::fs::read(world.path("base/model.safetensors")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(world.path("base/model.safetensors"), bytes).unwrap();
     let again = world.run("run", &[&options[..], &["--resume"]].concat());
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert_eq!(again.status.code(), Some(2), "{said}");
@@ -287,7 +283,7 @@ fn settings_that_contradict_each_other_are_refused() {
     world.refused(&["--lora-rank", "5000"], &["`lora_rank`", "5000"]);
     let refused = |text: &str, flags: &[&str], parts: &[&str]| {
         let config = world.write("contradictory.toml", text);
-        world.refused(&[&["--config", config.as_str()], flags].concat(), parts);
+        world.refused(&[&["--config", config.as_str()][..], flags].concat(), parts);
     };
     refused("[ppo]\nlambda = 0.9\n", &[], &["`ppo`", "`algorithm` is grpo"]);
     let ppo = ["--algorithm", "ppo"];
