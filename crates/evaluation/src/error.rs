@@ -54,9 +54,6 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// The code sandbox could not start or its output could not be understood.
-    #[error("code sandbox: {0}")]
-    Sandbox(String),
 }
 
 /// A result with this crate's [`Error`].

@@ -91,6 +91,14 @@ pub enum Error {
         /// The type in the file.
         found: String,
     },
+    /// Neither a folder, nor a repository that could be had.
+    #[error("{id}: {reason}")]
+    Hub {
+        /// What was asked for.
+        id: String,
+        /// Why there is no folder.
+        reason: String,
+    },
     /// The tokenizer refused a file or a text.
     #[error("tokenizer: {0}")]
     Tokenizer(String),

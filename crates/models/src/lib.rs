@@ -6,6 +6,8 @@ mod config;
 mod error;
 mod families;
 mod generate;
+#[cfg(feature = "hub")]
+mod hub;
 mod init;
 mod layers;
 mod lora;
@@ -23,6 +25,8 @@ pub use chat::{ChatOptions, ChatTemplate, Encoded, Rendered, TemplateValue};
 pub use config::{Config, Family, LlamaShape, Task};
 pub use error::{Error, Result};
 pub use generate::{Finish, Flow, Request, Sample, Sampled, Sampling, Watch, generate};
+#[cfg(feature = "hub")]
+pub use hub::Hub;
 pub use lora::LoraConfig;
 pub use model::{CausalLm, Inputs};
 pub use pretrained::{GenerationConfig, LoadOptions, Precision, Pretrained};

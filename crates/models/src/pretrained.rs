@@ -104,7 +104,8 @@ impl Pretrained {
         Self { config, model, tokenizer, chat: None, generation: GenerationConfig::default() }
     }
 
-    /// Loads a folder: `config.json`, `model.safetensors` or its shards, and where present `generation_config.json`,
+    /// Loads a folder, or with the feature `hub` a repository of the Hugging Face Hub by its name (see
+    /// `Hub::folder`) where there is no folder of that name: `config.json`, `model.safetensors` or its shards, and where present `generation_config.json`,
     /// `tokenizer.json`, `tokenizer_config.json` and chat templates.
     ///
     /// Files are untrusted: everything is checked before memory is taken for it. Tensors are read one by one, so that
@@ -113,7 +114,7 @@ impl Pretrained {
     /// # Errors
     /// If a file is missing, malformed, or contradicts another; the error names file, tensor, expected and found.
     pub fn load(dir: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let dir = dir.as_ref();
+        let dir = &folder(dir.as_ref())?;
         let path = dir.join("config.json");
         let config = Config::read(&path)?;
         let generation = GenerationConfig::read(dir)?;
@@ -171,6 +172,21 @@ impl Pretrained {
         }
         Ok(())
     }
+}
+
+/// The folder itself, or that of a repository of this name.
+fn folder(dir: &Path) -> Result<Cow<'_, Path>> {
+    if dir.exists() {
+        return Ok(dir.into());
+    }
+    let id = dir.to_string_lossy().into_owned();
+    #[cfg(feature = "hub")]
+    return crate::Hub::from_env().folder(&id).map(Cow::Owned);
+    #[cfg(not(feature = "hub"))]
+    Err(Error::Hub {
+        id,
+        reason: "no such folder (names of the Hugging Face Hub need the feature `hub`)".into(),
+    })
 }
 
 impl CausalLm {

@@ -112,7 +112,7 @@ pub enum EmptyRows {
 /// | [`Constant`](Self::Constant) | `sum l / c` | open-instruct's constant denominator |
 ///
 /// The mean per sequence gives every token of a long response less weight than one of a short response, so that long
-/// wrong answers are punished less: the length bias that Dr. GRPO removes.
+/// wrong answers are punished less: the length bias that Dr. GRPO removes (sections 3.1 and 3.2 of its paper).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Aggregation {

@@ -80,8 +80,8 @@ pub fn drop_rows(mask: Tensor<2, Bool>, keep: &[bool]) -> Result<Tensor<2, Bool>
 /// The mask of the counted tokens with the highest entropy: those at forks, where learning happens.
 ///
 /// Keeps tokens whose entropy is at least the `quantile` of all counted entropies of the call (linear interpolation
-/// between the two nearest, as NumPy and PyTorch do): 0.8 keeps the top fifth, as in [arXiv:2506.01939] and TRL's
-/// `top_entropy_quantile`. `entropy` `[batch, time]`, nats.
+/// between the two nearest, as NumPy and PyTorch do): 0.8 keeps the top fifth, as in [arXiv:2506.01939], section 5.1
+/// (equation 6), and TRL's `top_entropy_quantile`. `entropy` `[batch, time]`, nats.
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) when shapes differ, [`Error::Value`](crate::Error::Value) for a quantile outside `[0, 1]`.

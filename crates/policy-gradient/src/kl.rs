@@ -33,7 +33,8 @@ pub enum KlEstimator {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KlGradient {
-    /// The derivative of the estimator itself. With k3 this is what GRPO's paper and TRL do.
+    /// The derivative of the estimator itself. With k3 this is what GRPO's paper, [arXiv:2402.03300], equation 4, and
+    /// TRL do.
     #[default]
     OfEstimator,
     /// The derivative of k2, `d`, whatever the value: unbiased for KL(policy || reference). verl's `k1+`, `k3+`;
@@ -49,7 +50,8 @@ pub enum KlWeight {
     #[default]
     None,
     /// `w` itself with its own gradient: `grad (w k3)` is an unbiased gradient of KL(policy || reference) (TRL's
-    /// `use_bias_correction_kl`, DeepSeek-V3.2; with k1, open-instruct's fourth estimator).
+    /// `use_bias_correction_kl`; DeepSeek-V3.2, [arXiv:2512.02556], equation 7; with k1, open-instruct's fourth
+    /// estimator).
     Ratio,
     /// `w` averaged over the sequence in log space, with its gradient (TRL with sequence-level ratios).
     SequenceRatio,

@@ -51,7 +51,7 @@ fn ppo_objective(config: PpoClip) -> Objective {
     Objective::PpoClip(config)
 }
 
-/// PPO [arXiv:1707.06347] on tokens: ratio clipped at 0.2, mean over tokens. Advantages come from
+/// PPO [arXiv:1707.06347], equation 7, on tokens: ratio clipped at 0.2, mean over tokens. Advantages come from
 /// [`gae`](crate::advantage::gae); train the critic with [`value_loss`](crate::value_loss) and add its loss and, if you
 /// like, an entropy bonus.
 pub fn ppo() -> Recipe {
@@ -70,8 +70,8 @@ pub fn ppo_openrlhf() -> Recipe {
     recipe(Advantage::Supplied, ppo_objective(clip), Aggregation::TokenMean)
 }
 
-/// GRPO [arXiv:2402.03300]: rewards normalised in their group, ratio clipped at 0.2, every sequence weighs the same, and a
-/// k3 penalty with coefficient 0.04.
+/// GRPO [arXiv:2402.03300], equation 3: rewards normalised in their group, ratio clipped at 0.2, every sequence weighs
+/// the same, and a k3 penalty (equation 4) with coefficient 0.04 (section 4.2).
 pub fn grpo() -> Recipe {
     Recipe {
         kl: Some(KlTerm { kl: Kl::new(KlEstimator::K3), beta: 0.04 }),
@@ -113,8 +113,8 @@ pub fn grpo_open_instruct() -> Recipe {
     }
 }
 
-/// Dr. GRPO [arXiv:2503.20783]: neither the deviation nor the sequence's length divides; token sums over a constant, the
-/// longest completion allowed.
+/// Dr. GRPO [arXiv:2503.20783], section 3.2: neither the deviation nor the sequence's length divides; token sums over a
+/// constant, the longest completion allowed.
 pub fn dr_grpo(longest: f64) -> Recipe {
     let over = Aggregation::SequenceMeanTokenSumOver { length: longest, empty_rows: EmptyRows::Excluded };
     recipe(centred(), ppo_objective(clip(0.2, 0.2)), over)
@@ -132,7 +132,7 @@ pub fn dr_grpo_trl(longest: f64) -> Recipe {
     Recipe { aggregation: over, ..dr_grpo(longest) }
 }
 
-/// DAPO [arXiv:2503.14476]: clip at 0.2 below and 0.28 above, mean over tokens, no penalty. Goes with
+/// DAPO [arXiv:2503.14476], equation 8: clip at 0.2 below and 0.28 above, mean over tokens, no penalty. Goes with
 /// [`keep_groups`](crate::keep_groups) and [`overlong_penalty`](crate::reward::overlong_penalty).
 pub fn dapo() -> Recipe {
     recipe(normalised(1, 1e-6, Singleton::Zero), ppo_objective(clip(0.2, 0.28)), Aggregation::TokenMean)
@@ -170,12 +170,12 @@ pub fn luspo_trl() -> Recipe {
     recipe(normalised(1, 1e-4, Singleton::Zero), objective, sums)
 }
 
-/// VESPO [arXiv:2602.10693] as in TRL.
+/// VESPO [arXiv:2602.10693], equation 20 (version 3), as in TRL.
 pub fn vespo_trl() -> Recipe {
     Recipe { objective: Objective::Vespo(Vespo::default()), ..dapo_trl() }
 }
 
-/// GSPO [arXiv:2507.18071]: one ratio per sequence, clipped at 3e-4 and 4e-4.
+/// GSPO [arXiv:2507.18071], equation 5: one ratio per sequence, clipped at 3e-4 and 4e-4 (section 5.1).
 pub fn gspo() -> Recipe {
     let objective = ppo_objective(PpoClip { level: RatioLevel::SequenceMean, ..clip(3e-4, 4e-4) });
     recipe(normalised(1, 1e-6, Singleton::Zero), objective, ROWS)
@@ -196,7 +196,7 @@ pub fn gspo_trl() -> Recipe {
     Recipe { advantage: normalised(1, 1e-4, Singleton::Zero), aggregation: ROWS_COUNTED, ..gspo() }
 }
 
-/// GMPO [arXiv:2507.20673]: the geometric mean of ratios clipped at exp(±0.4).
+/// GMPO [arXiv:2507.20673], equation 4 (version 3): the geometric mean of ratios clipped at exp(±0.4).
 pub fn gmpo() -> Recipe {
     recipe(normalised(1, 1e-6, Singleton::Zero), Objective::Gmpo(Gmpo::default()), ROWS)
 }
@@ -212,7 +212,8 @@ pub fn gmpo_trl() -> Recipe {
     Recipe { advantage: normalised(1, 1e-4, Singleton::Zero), aggregation: ROWS_COUNTED, ..gmpo() }
 }
 
-/// CISPO [arXiv:2506.13585]: a weight of at most 1 + 0.28 on REINFORCE, mean over tokens.
+/// CISPO [arXiv:2506.13585], equations 4 and 5: a weight of at most 1 + 0.28 (the limit is not in the paper) on
+/// REINFORCE, mean over tokens.
 pub fn cispo() -> Recipe {
     let objective = Objective::Cispo(Cispo { log_ratio: Bounds::NONE, ..Cispo::default() });
     recipe(normalised(1, 1e-6, Singleton::Zero), objective, Aggregation::TokenMean)
@@ -241,7 +242,7 @@ pub fn cispo_open_instruct() -> Recipe {
     Recipe { objective, ..grpo_open_instruct() }
 }
 
-/// SAPO [arXiv:2511.20347]: a sigmoid gate instead of the clip; every sequence weighs the same.
+/// SAPO [arXiv:2511.20347], equations 5 and 6: a sigmoid gate instead of the clip; every sequence weighs the same.
 pub fn sapo() -> Recipe {
     let objective = Objective::Sapo(Sapo { log_ratio: Bounds::NONE, ..Sapo::default() });
     recipe(normalised(1, 1e-6, Singleton::Zero), objective, ROWS)
@@ -258,13 +259,16 @@ pub fn sapo_trl() -> Recipe {
     Recipe { advantage: normalised(1, 1e-4, Singleton::Zero), aggregation: ROWS_COUNTED, ..sapo() }
 }
 
-/// DPPO [arXiv:2602.04879] with the total variation of the sampled token, at most 0.2.
+/// DPPO [arXiv:2602.04879], equations 12 and 13 (version 3), with the total variation of the sampled token, at most
+/// 0.2: centred rewards, token sums.
 pub fn dppo_tv() -> Recipe {
     let objective = Objective::Dppo(Dppo { log_ratio: Bounds::NONE, ..Dppo::default() });
-    recipe(normalised(1, 1e-6, Singleton::Zero), objective, Aggregation::TokenMean)
+    let sums = Aggregation::SequenceMeanTokenSum { empty_rows: EmptyRows::Excluded };
+    recipe(centred(), objective, sums)
 }
 
-/// DPPO with the KL divergence of the sampled token, at most 0.05 nats.
+/// DPPO [arXiv:2602.04879], equations 12 and 14 (version 3), with the KL divergence of the sampled token, at most 0.05
+/// nats.
 pub fn dppo_kl() -> Recipe {
     let objective = Objective::Dppo(Dppo {
         divergence: Divergence::Kl,
@@ -279,7 +283,7 @@ pub fn dppo_kl() -> Recipe {
 /// DPPO in verl, `dppo_tv`: the score form, with a weight of at most `clip_ratio_c`, 3 by default (20 is recommended).
 pub fn dppo_tv_verl() -> Recipe {
     let objective = Objective::Dppo(Dppo { surrogate: Surrogate::Score { cap: 3.0 }, ..Dppo::default() });
-    Recipe { advantage: normalised(1, 1e-6, Singleton::Raw), objective, ..dppo_tv() }
+    recipe(normalised(1, 1e-6, Singleton::Raw), objective, Aggregation::TokenMean)
 }
 
 /// DPPO in verl, `dppo_kl`; see [`dppo_tv_verl`].
@@ -289,17 +293,17 @@ pub fn dppo_kl_verl() -> Recipe {
         surrogate: Surrogate::Score { cap: 3.0 },
         ..Dppo::default()
     });
-    Recipe { advantage: normalised(1, 1e-6, Singleton::Raw), objective, ..dppo_tv() }
+    recipe(normalised(1, 1e-6, Singleton::Raw), objective, Aggregation::TokenMean)
 }
 
-/// TOPR [arXiv:2503.14286]: rewarded responses plainly, the others with their sequence ratio cut to [0, 1]. The reward is
-/// the advantage; centre it first if you like.
+/// TOPR [arXiv:2503.14286], equation 8: rewarded responses plainly, the others with their sequence ratio cut to [0, 1].
+/// The reward is the advantage; centre it first if you like.
 pub fn topr() -> Recipe {
     let sums = Aggregation::SequenceMeanTokenSum { empty_rows: EmptyRows::Excluded };
     recipe(Advantage::Supplied, Objective::Topr(Topr { log_ratio: Bounds::NONE, ..Topr::default() }), sums)
 }
 
-/// RLOO [arXiv:2402.14740]: leave-one-out advantages, REINFORCE on whole sequences.
+/// RLOO [arXiv:2402.14740], section 2.3: leave-one-out advantages, REINFORCE on whole sequences.
 pub fn rloo() -> Recipe {
     let sums = Aggregation::SequenceMeanTokenSum { empty_rows: EmptyRows::Excluded };
     recipe(Advantage::Rloo(RlooConfig::default()), Objective::Reinforce, sums)
@@ -323,13 +327,15 @@ pub fn rloo_openrlhf() -> Recipe {
     Recipe { advantage: Advantage::Rloo(RlooConfig::default()), ..ppo_openrlhf() }
 }
 
-/// REINFORCE++ [arXiv:2501.03262]: PPO's clipped loss on advantages from
-/// [`reinforce_pp`](crate::advantage::reinforce_pp) or [`reinforce_pp_baseline`](crate::advantage::reinforce_pp_baseline).
+/// REINFORCE++ [arXiv:2501.03262], section 3 (version 9): PPO's clipped loss on advantages from
+/// [`reinforce_pp`](crate::advantage::reinforce_pp) or [`reinforce_pp_baseline`](crate::advantage::reinforce_pp_baseline),
+/// every sequence weighing the same (equation 1).
 pub fn reinforce_pp() -> Recipe {
-    ppo()
+    Recipe { aggregation: ROWS, ..ppo() }
 }
 
-/// ReMax [arXiv:2310.10505]: REINFORCE on sequences, with advantages from [`remax`](crate::advantage::remax).
+/// ReMax [arXiv:2310.10505], Algorithm 1: REINFORCE on sequences, with advantages from
+/// [`remax`](crate::advantage::remax).
 pub fn remax() -> Recipe {
     Recipe { advantage: Advantage::Supplied, ..rloo() }
 }
@@ -339,27 +345,33 @@ pub fn opo() -> Recipe {
     recipe(Advantage::Opo(Singleton::Zero), Objective::Reinforce, Aggregation::TokenMean)
 }
 
-/// GPG [arXiv:2504.02546]: the plain policy gradient on centred rewards, scaled up for responses without reward.
+/// GPG [arXiv:2504.02546], equation 5: the plain policy gradient on centred rewards, scaled up for responses without
+/// reward, which are counted as in verl (see [`gpg`](crate::advantage::gpg)).
 pub fn gpg() -> Recipe {
     recipe(Advantage::Gpg(Singleton::Zero), Objective::Reinforce, Aggregation::TokenMean)
 }
 
-/// MaxRL [arXiv:2602.02710]: `(R - mean) / mean`, REINFORCE.
+/// MaxRL [arXiv:2602.02710], Algorithm 1 (version 3): `(R - mean) / mean`, REINFORCE.
 pub fn max_rl() -> Recipe {
     recipe(Advantage::Group(GroupConfig::max_rl()), Objective::Reinforce, Aggregation::TokenMean)
 }
 
-/// Pass@k training [arXiv:2503.19595]: only the best response of a group learns.
+/// Pass@k training [arXiv:2503.19595]: only the best response of a group learns, by its lead over the second.
 pub fn best_of_group() -> Recipe {
+    Recipe { advantage: Advantage::PassAtK(Scale::None), ..best_of_group_verl() }
+}
+
+/// Pass@k training in verl: the lead is divided by the group's deviation.
+pub fn best_of_group_verl() -> Recipe {
     Recipe { advantage: Advantage::PassAtK(Scale::Group(Std::default())), ..dapo_trl() }
 }
 
-/// DRO [arXiv:2405.19107] with a pull of `beta`.
+/// DRO [arXiv:2405.19107], equation 8, taken token by token as in verl, with a pull of `beta`.
 pub fn dro(beta: f64) -> Recipe {
     recipe(centred(), Objective::Dro(Dro { beta }), Aggregation::TokenMean)
 }
 
-/// Clip-Cov [arXiv:2505.22617] on GRPO's advantages.
+/// Clip-Cov [arXiv:2505.22617], equation 12, on GRPO's advantages.
 pub fn clip_cov() -> Recipe {
     recipe(
         normalised(1, 1e-6, Singleton::Zero),
@@ -368,7 +380,7 @@ pub fn clip_cov() -> Recipe {
     )
 }
 
-/// KL-Cov [arXiv:2505.22617] on GRPO's advantages.
+/// KL-Cov [arXiv:2505.22617], equation 14, on GRPO's advantages.
 pub fn kl_cov() -> Recipe {
     recipe(normalised(1, 1e-6, Singleton::Zero), Objective::KlCov(KlCov::default()), Aggregation::TokenMean)
 }
@@ -426,6 +438,7 @@ pub fn all() -> Vec<(&'static str, Recipe)> {
         ("gpg", gpg()),
         ("max_rl", max_rl()),
         ("best_of_group", best_of_group()),
+        ("best_of_group_verl", best_of_group_verl()),
         ("dro", dro(0.1)),
         ("clip_cov", clip_cov()),
         ("kl_cov", kl_cov()),

@@ -251,7 +251,7 @@ pub fn less_kl(rewards: Tensor<2>, kl: Tensor<2>, mask: Tensor<2, Bool>, beta: f
 
 /// Rewards of whole responses less the KL penalty summed over their tokens (RLOO in TRL).
 ///
-/// `R - beta sum_t kl_t`, [arXiv:2402.14740]. `kl` `[batch, time]`, nats. NaN rewards stay NaN.
+/// `R - beta sum_t kl_t`, [arXiv:2402.14740], equation 3. `kl` `[batch, time]`, nats. NaN rewards stay NaN.
 ///
 /// # Errors
 /// As [`less_kl`].

@@ -177,7 +177,8 @@ impl RolloutCorrection {
         Self { weight: Some(weight), ..Self::default() }
     }
 
-    /// IcePop [arXiv:2510.18855]: a token's weight within `[low, high]`, and zero outside (0.5 and 5 in the paper).
+    /// IcePop [arXiv:2510.18855], equations 1 and 2: a token's weight within `[low, high]`, and zero outside (0.5 and 5
+    /// in the paper).
     pub fn icepop(low: f64, high: f64) -> Self {
         let weight = RolloutWeight {
             keep: Bounds::between(low, high),
@@ -187,8 +188,9 @@ impl RolloutCorrection {
         Self { weight: Some(weight), ..Self::default() }
     }
 
-    /// DeepSeek-V3.2's off-policy sequence mask [arXiv:2512.02556]: sequences with a negative advantage are dropped when
-    /// the mean of `sampler_logp - old_logp` exceeds `threshold` nats. Pass the *current* log-probabilities as `old_logp`.
+    /// DeepSeek-V3.2's off-policy sequence mask [arXiv:2512.02556], equation 9: sequences with a negative advantage are
+    /// dropped when the mean of `sampler_logp - old_logp` exceeds `threshold` nats. Pass the *current*
+    /// log-probabilities as `old_logp`.
     pub fn off_policy_mask(threshold: f64) -> Self {
         let reject = Reject {
             measure: Measure::K1,
@@ -263,9 +265,9 @@ pub struct RolloutDiagnostics {
 ///
 /// With `d = old_logp - sampler_logp`: weights `clamp(exp(d))` per token or sequence, and a mask without the tokens or
 /// sequences that a [`Reject`] refuses. Truncated importance sampling: [F. Yao et al., 2025]; IcePop:
-/// [arXiv:2510.18855]. All tensors `[batch, time]` (advantages `[batch, 1]` too), log-probabilities in nats; nothing is
-/// differentiated. Values outside the mask are never read. A sampler log-probability of NaN means that the engine could
-/// not say: its `d` is zero. `advantages` is needed only for [`When`] other than always.
+/// [arXiv:2510.18855], equations 1 and 2. All tensors `[batch, time]` (advantages `[batch, 1]` too), log-probabilities
+/// in nats; nothing is differentiated. Values outside the mask are never read. A sampler log-probability of NaN means
+/// that the engine could not say: its `d` is zero. `advantages` is needed only for [`When`] other than always.
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes differ, [`Error::Value`] for bounds the wrong way round, [`Error::Missing`] for a

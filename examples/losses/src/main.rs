@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{DType, Device};
+use burn::tensor::DType;
 use clap::{Parser, ValueEnum};
 use losses::{Failure, Record, Table, evaluate, list};
 
@@ -31,8 +31,8 @@ struct Args {
     /// The type that tensors are in, unless a record says otherwise.
     #[arg(long, value_enum, default_value_t = Type::F32)]
     dtype: Type,
-    /// `flex` (or `cpu`), `ndarray`, `cuda` or `cuda:N`.
-    #[arg(long, default_value = "flex")]
+    /// Where to compute: `cpu`, `flex`, `ndarray`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
     device: String,
 }
 
@@ -60,7 +60,7 @@ fn run(args: &Args) -> Result<()> {
             other => other.map_err(Into::into),
         };
     }
-    let device = device(&args.device)?;
+    let device = training::device(&args.device)?;
     let dtype = match args.dtype {
         Type::F32 => DType::F32,
         Type::F64 => DType::F64,
@@ -130,26 +130,4 @@ fn read(name: &str, reader: impl BufRead) -> Result<Vec<(usize, Record)>> {
         records.push((number, record));
     }
     Ok(records)
-}
-
-#[allow(deprecated)]
-fn device(name: &str) -> Result<Device> {
-    Ok(match name {
-        #[cfg(feature = "flex")]
-        "flex" | "cpu" => Device::flex(),
-        #[cfg(feature = "ndarray")]
-        "ndarray" => Device::ndarray(),
-        #[cfg(feature = "cuda")]
-        name if name == "cuda" || name.starts_with("cuda:") => {
-            let index: usize = match name.strip_prefix("cuda:") {
-                None => 0,
-                Some(index) => index.parse().with_context(|| format!("`{name}` is no device"))?,
-            };
-            if Device::enumerate(burn::tensor::DeviceType::Cuda).len() <= index {
-                bail!("there is no CUDA device {index} on this machine; use `--device flex`");
-            }
-            Device::cuda(index)
-        }
-        other => bail!("this build has no device `{other}`"),
-    })
 }

@@ -1,6 +1,6 @@
 //! Every number of the experiment. A TOML file can replace any of it.
 //!
-//! Frozen after a sweep (`--sweep --seed 1001 --seeds 2`) on development seeds; the reported seeds begin at 1.
+//! Frozen after a sweep (`--sweep --full --seed 1001 --seeds 2`) on development seeds; the reported seeds begin at 1.
 
 use std::collections::BTreeMap;
 
@@ -39,9 +39,16 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         let tuned = [
-            ("base", Tuned { lr: 1e-4, entropy: 0.003 }),
-            ("star", Tuned { lr: 1e-4, entropy: 0.01 }),
-            ("mid", Tuned { lr: 3e-4, entropy: 0.003 }),
+            ("base", 1e-4, 0.003),
+            ("star", 1e-4, 0.01),
+            ("mid", 3e-4, 0.01),
+            ("wrong", 3e-4, 0.003),
+            ("depth", 3e-4, 0.01),
+            ("breadth", 3e-4, 0.003),
+            ("n1", 1e-4, 0.003),
+            ("n2", 1e-4, 0.003),
+            ("base_rl_explore", 1e-4, 0.003),
+            ("base_rl_prompted", 1e-4, 0.003),
         ];
         Recipe {
             model: ModelShape::default(),
@@ -53,7 +60,7 @@ impl Default for Recipe {
             evaluation: Evaluation::default(),
             threshold: ThresholdPlan::default(),
             sweep: Sweep::default(),
-            tuned: tuned.map(|(start, tuned)| (start.to_string(), tuned)).into(),
+            tuned: tuned.map(|(key, lr, entropy)| (key.to_string(), Tuned { lr, entropy })).into(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::num::from_host;
 
 /// ReMax: the reward minus that of the greedy response to the same prompt.
 ///
-/// `A_i = R_i - R_greedy`, [arXiv:2310.10505]. Both slices have one entry per response.
+/// `A_i = R_i - R_greedy`, [arXiv:2310.10505], Algorithm 1. Both slices have one entry per response.
 ///
 /// # Errors
 /// [`Error::Shape`] when lengths differ, [`Error::Value`] for an infinite reward.
@@ -107,8 +107,9 @@ pub fn opo(rewards: &[f64], lengths: &[usize], groups: &[u64], singleton: Single
 
 /// GPG: the centred reward, scaled up by how many responses carry no reward.
 ///
-/// `A_i = alpha (R_i - mean_g)` with `alpha = B / (number of non-zero rewards)` over all responses of the call,
-/// [arXiv:2504.02546]. Groups of one follow `singleton` (verl: the reward).
+/// `A_i = alpha (R_i - mean_g)` with `alpha = B / (number of non-zero rewards)` over all responses of the call, as
+/// in verl; [arXiv:2504.02546], equations 6 and 7, counts the responses of groups with unequal rewards instead. Groups
+/// of one follow `singleton` (verl: the reward).
 ///
 /// # Errors
 /// As [`group`](super::group()).
@@ -206,8 +207,8 @@ impl Default for GdpoConfig {
 /// GDPO: every reward is normalised within its group on its own, so that none drowns the others; then weighted, summed
 /// and normalised over the batch.
 ///
-/// `A = norm_batch(sum_k w_k (R_k - mean_g) / (std_g + eps))`, [arXiv:2601.05242]. A NaN in one column
-/// leaves that column out for that response; responses without any value get zero.
+/// `A = norm_batch(sum_k w_k (R_k - mean_g) / (std_g + eps))`, [arXiv:2601.05242], equations 4, 6 and 7. A NaN in one
+/// column leaves that column out for that response; responses without any value get zero.
 ///
 /// # Errors
 /// As [`group`](super::group()); [`Error::Shape`] when columns differ in length; [`Error::Missing`] without columns.

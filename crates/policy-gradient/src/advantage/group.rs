@@ -74,12 +74,13 @@ impl Default for GroupConfig {
 }
 
 impl GroupConfig {
-    /// Dr. GRPO [arXiv:2503.20783]: `R - mean`, without the deviation that weighs easy and hard prompts up.
+    /// Dr. GRPO [arXiv:2503.20783], section 3.2: `R - mean`, without the deviation that weighs easy and hard prompts
+    /// up.
     pub fn centred() -> Self {
         Self { scale: Scale::None, singleton: Singleton::Zero }
     }
 
-    /// MaxRL [arXiv:2602.02710]: `(R - mean) / mean`.
+    /// MaxRL [arXiv:2602.02710], Algorithm 1 (version 3): `(R - mean) / mean`.
     pub fn max_rl() -> Self {
         Self { scale: Scale::Mean, singleton: Singleton::Zero }
     }

@@ -19,8 +19,9 @@ pub struct RlooConfig {
 
 /// Advantage against the mean of the *other* responses of the group; an unbiased baseline.
 ///
-/// `A_i = R_i - sum_{j != i} R_j / (n - 1) = n/(n-1) (R_i - mean)`, [arXiv:2402.14740]. Responses to one
-/// prompt share an id in `groups`; sizes may differ. Sums to zero in every group. NaN rewards are left out and get zero.
+/// `A_i = R_i - sum_{j != i} R_j / (n - 1) = n/(n-1) (R_i - mean)`, [arXiv:2402.14740], section 2.3. Responses to
+/// one prompt share an id in `groups`; sizes may differ. Sums to zero in every group. NaN rewards are left out and get
+/// zero.
 ///
 /// # Errors
 /// As [`group`](super::group()).

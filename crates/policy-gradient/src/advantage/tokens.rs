@@ -253,8 +253,8 @@ impl Default for ReinforcePp {
 
 /// REINFORCE++: discounted returns of every token, whitened over the batch instead of within groups.
 ///
-/// `A = whiten(G)` with `G_t = r_t + gamma G_{t+1}`, [arXiv:2501.03262]. `rewards` `[batch, time]`: usually the
-/// response's reward at its last token and a KL penalty at each. `returns` are the `G`.
+/// `A = whiten(G)` with `G_t = r_t + gamma G_{t+1}`, [arXiv:2501.03262], equations 4 and 5 (version 9). `rewards`
+/// `[batch, time]`: usually the response's reward at its last token and a KL penalty at each. `returns` are the `G`.
 ///
 /// # Errors
 /// As [`returns`].
@@ -285,8 +285,8 @@ pub fn reinforce_pp(rewards: Tensor<2>, mask: Tensor<2, Bool>, config: &Reinforc
 
 /// REINFORCE++ with a baseline: the reward minus its group's mean, at every token, whitened over the batch.
 ///
-/// `A = whiten(R - mean_g)`, [arXiv:2501.03262]. `rewards`, `groups`: one per response; `mask` `[batch, time]`. The
-/// whitening weighs responses by their number of tokens.
+/// `A = whiten(R - mean_g)`, [arXiv:2501.03262], equations 6 and 7 (version 9). `rewards`, `groups`: one per response;
+/// `mask` `[batch, time]`. The whitening weighs responses by their number of tokens.
 ///
 /// # Errors
 /// As [`group`](super::group()).

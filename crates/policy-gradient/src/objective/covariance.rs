@@ -51,8 +51,8 @@ impl Default for KlCov {
 /// Clip-Cov: PPO's clipped loss, from which a few tokens of high covariance are cut out.
 ///
 /// Candidates are the tokens, not clipped already, whose covariance `(A - mean A) (logp - mean logp)` lies between the
-/// limits; `share` of all counted tokens is drawn from them and gets loss and gradient zero, [arXiv:2505.22617].
-/// Means are over the tokens of this call. Arguments and errors as for
+/// limits; `share` of all counted tokens is drawn from them and gets loss and gradient zero, [arXiv:2505.22617],
+/// equations 10 to 12. Means are over the tokens of this call. Arguments and errors as for
 /// [`objective`](super::objective).
 ///
 /// ```
@@ -105,7 +105,7 @@ pub fn clip_cov(
 /// KL-Cov: the plain ratio, with a penalty on the tokens of highest covariance.
 ///
 /// `-A r`, plus `coefficient |logp - old_logp|` for the `share` of the counted tokens with the highest covariance,
-/// [arXiv:2505.22617]. Arguments and errors as for [`objective`](super::objective).
+/// [arXiv:2505.22617], equations 10, 13 and 14. Arguments and errors as for [`objective`](super::objective).
 ///
 /// ```
 /// use burn::prelude::*;

@@ -62,7 +62,7 @@ pub struct PpoClip {
     pub clip: Clip,
     /// What the ratio is taken over.
     pub level: RatioLevel,
-    /// Dual clip [arXiv:1912.09729], `c > 1`: for negative advantages the loss is at most `-c A`.
+    /// Dual clip [arXiv:1912.09729], equation 5, `c > 1`: for negative advantages the loss is at most `-c A`.
     pub dual: Option<f64>,
     /// Upper cap on the unclipped ratio (TRL's `delta`, two-sided clipping of [arXiv:2505.07291]).
     pub cap: Option<f64>,
@@ -85,8 +85,9 @@ impl Default for PpoClip {
 /// PPO's clipped surrogate: the pessimistic of the ratio-weighted and the clipped advantage.
 ///
 /// `max(-A r, -A clip(r, 1 - low, 1 + high))` with `r = exp(logp - old_logp)`, [arXiv:1707.06347], equation 7; different
-/// ends after DAPO [arXiv:2503.14476]. At `r = 1` it is REINFORCE. The gradient is zero exactly where `A > 0` and
-/// `r > 1 + high`, or `A < 0` and `r < 1 - low`; on the other side the token still learns. [`PpoClip`] has the variants.
+/// ends after DAPO [arXiv:2503.14476], equation 10. At `r = 1` it is REINFORCE. The gradient is zero exactly where
+/// `A > 0` and `r > 1 + high`, or `A < 0` and `r < 1 - low`; on the other side the token still learns. [`PpoClip`] has
+/// the variants.
 ///
 /// Arguments, masks and errors as for [`objective`](super::objective).
 ///

@@ -9,7 +9,8 @@ use crate::bounds::Bounds;
 use crate::error::{Result, require};
 use crate::num::{choose, constant, expand};
 
-/// REINFORCE: the log-probability weighed by the advantage. GPG [arXiv:2504.02546] is this with its own advantage.
+/// REINFORCE: the log-probability weighed by the advantage. GPG [arXiv:2504.02546], equation 5, is this with
+/// its own advantage.
 ///
 /// `-A logp`. `old_logp` only serves the diagnostics. Arguments and errors as for [`objective`](super::objective).
 ///
@@ -126,7 +127,7 @@ impl Default for Topr {
 
 /// TOPR: learn fully from what was rewarded, and with a tapered weight from what was not.
 ///
-/// `-A logp` where the reward is positive, `-sg[clip(r, 0, 1)] A logp` elsewhere, [arXiv:2503.14286].
+/// `-A logp` where the reward is positive, `-sg[clip(r, 0, 1)] A logp` elsewhere, [arXiv:2503.14286], equation 8.
 /// `rewards` `[batch, 1]` or `[batch, time]` decides which is which; without it the sign of the advantage does.
 /// The other arguments and errors as for [`objective`](super::objective).
 ///
@@ -183,8 +184,9 @@ pub struct Dro {
 
 /// DRO: REINFORCE with a quadratic pull towards the policy that sampled; needs no clipping off policy.
 ///
-/// `-(A logp - beta/2 (logp - old_logp)²)`, [arXiv:2405.19107] with the value as baseline; also the
-/// surrogate of Kimi k1.5 [arXiv:2501.12599]. Arguments and errors as for [`objective`](super::objective).
+/// `-(A logp - beta/2 (logp - old_logp)²)`, [arXiv:2405.19107], equation 8, with the value as baseline; also the
+/// surrogate of Kimi k1.5 [arXiv:2501.12599], equation 3. Both papers square the log-ratio of the whole response; here, as in
+/// verl, each token's is, and the pull is towards the policy that sampled (DRO's own is towards a reference). Arguments and errors as for [`objective`](super::objective).
 ///
 /// ```
 /// use burn::prelude::*;
@@ -243,10 +245,10 @@ impl Default for Vespo {
 
 /// VESPO: the whole sequence's importance weight, reshaped by a gamma-shaped kernel instead of clipped.
 ///
-/// `-sg[phi(w)] A logp` with `w = exp(sum over the sequence of logp - old_logp)`, [arXiv:2602.10693], as TRL's loss type
-/// of that name. `log w` is cut to `[ln 1e-8, 20]`, each token's log-ratio to ±20. `sampler_weights` `[batch, 1]` or
-/// `[batch, time]`, if given, are importance weights between the old policy and the sampler and are multiplied into `w`.
-/// The other arguments and errors as for [`objective`](super::objective).
+/// `-sg[phi(w)] A logp` with `w = exp(sum over the sequence of logp - old_logp)`, [arXiv:2602.10693], equation 20
+/// (version 3), as TRL's loss type of that name. `log w` is cut to `[ln 1e-8, 20]`, each token's log-ratio to ±20.
+/// `sampler_weights` `[batch, 1]` or `[batch, time]`, if given, are importance weights between the old policy and the
+/// sampler and are multiplied into `w`. The other arguments and errors as for [`objective`](super::objective).
 ///
 /// ```
 /// use burn::prelude::*;

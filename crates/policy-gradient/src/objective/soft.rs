@@ -37,7 +37,7 @@ impl Default for Sapo {
 
 /// SAPO: a smooth gate on the ratio instead of a clip.
 ///
-/// `-A sigmoid(tau (r - 1)) 4 / tau`, [arXiv:2511.20347]; `tau` depends on the sign of the
+/// `-A sigmoid(tau (r - 1)) 4 / tau`, [arXiv:2511.20347], equations 5 and 6; `tau` depends on the sign of the
 /// advantage. Its gradient is REINFORCE's at `r = 1` and fades on both sides. Arguments and errors as for
 /// [`objective`](super::objective).
 ///
@@ -100,9 +100,9 @@ impl Default for Gmpo {
 /// GMPO: the geometric mean of the tokens' ratios, each clipped on the side where it would run away.
 ///
 /// `-A exp(1/n sum_t c_t)` with `c_t = min(l, clip(l, -low, high))` for positive and the maximum of the two for negative
-/// advantages, `l = logp - old_logp`, [arXiv:2507.20673]. The loss of a sequence stands at each of its
-/// tokens: aggregate with [`SequenceMeanTokenMean`](crate::Aggregation::SequenceMeanTokenMean) (verl and TRL count
-/// empty rows). The advantage is the mean over the row's tokens. Other arguments and errors as for
+/// advantages, `l = logp - old_logp`, [arXiv:2507.20673], equation 4 (version 3). The loss of a sequence stands at each
+/// of its tokens: aggregate with [`SequenceMeanTokenMean`](crate::Aggregation::SequenceMeanTokenMean) (verl and TRL
+/// count empty rows). The advantage is the mean over the row's tokens. Other arguments and errors as for
 /// [`objective`](super::objective).
 ///
 /// ```
@@ -148,7 +148,7 @@ pub fn gmpo(
     frame.finish(value.clone(), value, &carrier, observed)
 }
 
-/// How DPPO measures that a token's probability has moved too far.
+/// How DPPO measures that a token's probability has moved too far: [arXiv:2602.04879], equations 13 and 14 (version 3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Divergence {
@@ -204,8 +204,8 @@ impl Default for Dppo {
 
 /// DPPO: drop tokens whose *probability*, not ratio, has moved too far in the direction of the advantage.
 ///
-/// [arXiv:2602.04879]. A rare token may multiply its probability without leaving the trust region; a
-/// frequent one may not. Dropped tokens have loss and gradient zero. Arguments and errors as for
+/// [arXiv:2602.04879], equation 12 (version 3). A rare token may multiply its probability without leaving the trust
+/// region; a frequent one may not. Dropped tokens have loss and gradient zero. Arguments and errors as for
 /// [`objective`](super::objective).
 ///
 /// ```
