@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
+use std::process::Command;
 
 use burn::tensor::Device;
 use models::{CausalLm, Config, LlamaShape, Pretrained, Tokenizer};
@@ -91,7 +92,7 @@ pub fn read_lines(path: &Path) -> Vec<Value> {
 ///
 /// # Panics
 /// If it ends before it was killed as often as that, or does not end well when it is left alone.
-pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> std::process::Command) {
+pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> Command) {
     use std::process::Stdio;
     use std::thread::sleep;
     use std::time::Duration;
@@ -173,4 +174,51 @@ fn files_of(folder: &Path) -> Vec<String> {
     }
     files.sort();
     files
+}
+
+/// Whether a test of several processes can run: the program was built with feature `mpi`, and there is an `mpirun`. Says why not.
+#[must_use]
+pub fn has_mpi(built: bool) -> bool {
+    let found = Command::new("mpirun").arg("--version").output().is_ok_and(|output| output.status.success());
+    match (built, found) {
+        (false, _) => println!("skipped: built without feature `mpi`"),
+        (true, false) => println!("skipped: there is no mpirun"),
+        (true, true) => {}
+    }
+    built && found
+}
+
+/// A program to be started as so many ranks, on one machine, whoever runs the test. One rank is started without `mpirun`.
+#[must_use]
+pub fn ranks(count: usize, program: &str) -> Command {
+    let mut command = Command::new(if count == 1 { program } else { "mpirun" });
+    if count > 1 {
+        command.args(["--oversubscribe", "-n", &count.to_string(), program]);
+    }
+    command.envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")]);
+    command.env("RAYON_NUM_THREADS", "1");
+    command
+}
+
+/// All f32 weights of a folder, in the order of its file.
+///
+/// # Panics
+/// If there is no such file.
+#[must_use]
+pub fn weights(folder: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(folder.join("model.safetensors")).expect("the folder has weights");
+    let (length, rest) = bytes.split_at(8);
+    let header = u64::from_le_bytes(length.try_into().expect("these are eight")) as usize;
+    let four = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("these are four"));
+    rest[header..].chunks_exact(4).map(four).collect()
+}
+
+/// The largest difference between two lists of numbers.
+///
+/// # Panics
+/// If their lengths differ.
+#[must_use]
+pub fn apart<T: Copy + Into<f64>>(one: &[T], two: &[T]) -> f64 {
+    assert_eq!(one.len(), two.len());
+    one.iter().zip(two).map(|(a, b)| ((*a).into() - (*b).into()).abs()).fold(0.0, f64::max)
 }

@@ -33,6 +33,16 @@ impl TokenMetrics {
         self.places += other.places;
     }
 
+    /// The sums as numbers, to be added over workers and put together again by `TokenMetrics::from`.
+    ///
+    /// ```
+    /// let metrics = sft::TokenMetrics { count: 2.0, fed: 3.0, ..Default::default() };
+    /// assert_eq!(sft::TokenMetrics::from(metrics.sums()), metrics);
+    /// ```
+    pub fn sums(&self) -> [f64; 7] {
+        [self.count, self.loss, self.nll, self.entropy, self.correct, self.fed, self.places]
+    }
+
     /// Mean of what was minimised; 0 without tokens.
     pub fn mean_loss(&self) -> f64 {
         self.loss / self.count.max(1.0)
@@ -57,5 +67,11 @@ impl TokenMetrics {
     /// The share of places that were padding.
     pub fn padding(&self) -> f64 {
         1.0 - self.fed / self.places.max(1.0)
+    }
+}
+
+impl From<[f64; 7]> for TokenMetrics {
+    fn from([count, loss, nll, entropy, correct, fed, places]: [f64; 7]) -> Self {
+        Self { count, loss, nll, entropy, correct, fed, places }
     }
 }

@@ -98,6 +98,12 @@ pub enum Error {
         /// The value given.
         found: String,
     },
+    /// Processes that should work together cannot.
+    #[error("this process cannot work with the others: {reason}")]
+    Workers {
+        /// Why.
+        reason: String,
+    },
     /// Loss or gradient were not finite more often than the policy permits.
     #[error(
         "step {step}: {what} is not finite ({skipped} steps skipped before): lower the learning rate, or look at the saved batch"

@@ -1,9 +1,12 @@
 //! Gradients summed over micro-batches.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, Transaction};
+use burn::tensor::{DType, Device, Tensor, TensorData, Transaction};
 
-use crate::GradientReducer;
+use crate::{GradientReducer, parameters};
+
+/// Numbers that are summed over workers in one message: 64 MiB, so that latency is paid seldom and copies stay small.
+const BUCKET: usize = 16 << 20;
 
 /// Gradients of a module's parameters, summed over micro-batches, in visit order and in f32.
 ///
@@ -84,18 +87,67 @@ impl Gradients {
         norm
     }
 
-    /// Sums gradients over all workers. Every worker must have touched the same parameters; one that had no
-    /// data passes gradients of a zero loss.
-    pub fn reduce(&mut self, reducer: &mut dyn GradientReducer) {
+    /// Sums gradients over all workers, each of which holds a copy of `module`. Afterwards all have the same.
+    ///
+    /// A parameter that some worker's losses did not touch counts as zero there, so a worker without data in this step just
+    /// calls this too; one that nobody's losses touched stays without gradient.
+    ///
+    /// # Panics
+    /// When gradients of another module were added.
+    pub fn reduce<M: Module>(&mut self, reducer: &mut dyn GradientReducer, module: &M) {
         if reducer.workers() == 1 {
             return;
         }
         self.apply_factor();
-        for tensor in self.tensors.iter_mut().flatten() {
-            let device = tensor.device();
-            let mut values: Vec<f32> = tensor.to_data().iter::<f32>().collect();
-            reducer.sum(&mut values);
-            *tensor = Tensor::from_data(values.as_slice(), &device);
+        let sizes: Vec<usize> = parameters(module).iter().map(|info| info.shape.iter().product()).collect();
+        if self.tensors.is_empty() {
+            self.tensors.resize_with(sizes.len(), || None);
+        }
+        assert_eq!(self.tensors.len(), sizes.len(), "the gradients belong to another module");
+        let device = module.devices().first().cloned().unwrap_or_default().inner();
+        let mut touched: Vec<f32> =
+            self.tensors.iter().map(|tensor| if tensor.is_some() { 1.0 } else { 0.0 }).collect();
+        reducer.sum(&mut touched);
+        let touched: Vec<usize> = (0..sizes.len()).filter(|index| touched[*index] > 0.0).collect();
+        let mut rest = touched.as_slice();
+        while !rest.is_empty() {
+            let mut total = 0;
+            let fits = |index: &&usize| {
+                total += sizes[**index];
+                total <= BUCKET
+            };
+            let (bucket, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            self.reduce_bucket(bucket, &sizes, reducer, &device);
+            rest = after;
+        }
+    }
+
+    /// Sums some parameters' gradients in one message.
+    fn reduce_bucket(
+        &mut self,
+        bucket: &[usize],
+        sizes: &[usize],
+        reducer: &mut dyn GradientReducer,
+        device: &Device,
+    ) {
+        // All are read at once: on a GPU each read waits for the device.
+        let mine: Vec<Option<Tensor<1>>> = bucket.iter().map(|index| self.tensors[*index].take()).collect();
+        let reads = mine.iter().flatten().cloned().fold(Transaction::default(), Transaction::register);
+        let mut found = reads.execute().into_iter();
+        let mut values = Vec::with_capacity(bucket.iter().map(|index| sizes[*index]).sum());
+        for (tensor, index) in mine.iter().zip(bucket) {
+            match tensor.as_ref().and_then(|_| found.next()) {
+                Some(data) => values.extend(data.iter::<f32>()),
+                None => values.resize(values.len() + sizes[*index], 0.0),
+            }
+        }
+        reducer.sum(&mut values);
+        let mut rest = values.as_slice();
+        for index in bucket {
+            let (sums, after) = rest.split_at(sizes[*index]);
+            self.tensors[*index] =
+                Some(Tensor::from_data(TensorData::new(sums.to_vec(), [sums.len()]), device));
+            rest = after;
         }
     }
 

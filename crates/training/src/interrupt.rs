@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::GradientReducer;
+
 /// A flag that the loop looks at after each step.
 ///
 /// The first Ctrl-C (or termination signal, as a scheduler sends before it takes a machine back) sets it; the
@@ -42,6 +44,14 @@ impl Interrupt {
     /// Whether to stop after this step.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// Whether any worker's flag is up, the same answer for all: a signal reaches one process, and all must stop after the
+    /// same step.
+    pub fn is_raised_among(&self, reducer: &mut dyn GradientReducer) -> bool {
+        let mut raised = [if self.is_raised() { 1.0 } else { 0.0 }];
+        reducer.sum_f64(&mut raised);
+        raised[0] > 0.0
     }
 
     /// Asks the loop to stop after this step.

@@ -8,7 +8,7 @@
 //! | [`AdamW`] | one update with PyTorch's meaning of every parameter; its moments can be saved and loaded |
 //! | [`Schedule`] | constant, linear, cosine and warm-up-stable-decay learning rates, with warm-up |
 //! | [`NonFinite`] | skips or stops on a loss or gradient that is not finite |
-//! | [`GradientReducer`] | sums gradients over workers: one, threads of a process, or processes |
+//! | [`GradientReducer`], [`workers`] | sums gradients over workers: one, threads of a process, or processes |
 //! | [`RunFolder`] | resolved configuration, metrics, checkpoints; create, resume or overwrite; atomic writes |
 //! | [`Interrupt`], [`Progress`] | Ctrl-C that finishes the step first; rate and remaining time |
 //! | [`resolve`], [`device`] | configuration from defaults, file and flags; devices by name |
@@ -42,6 +42,8 @@ mod guard;
 mod interrupt;
 mod output;
 mod parameters;
+#[cfg(feature = "mpi")]
+mod processes;
 mod progress;
 mod records;
 mod reduce;
@@ -62,9 +64,11 @@ pub use guard::{EarlyStop, NonFinite, NonFinitePolicy, Step};
 pub use interrupt::Interrupt;
 pub use output::Appended;
 pub use parameters::{ParameterInfo, load_parameters, parameters, save_parameters};
+#[cfg(feature = "mpi")]
+pub use processes::Processes;
 pub use progress::Progress;
 pub use records::{Line, MAX_LINE_BYTES, read_jsonl, read_lines};
-pub use reduce::{GradientReducer, Single, Threads};
+pub use reduce::{GradientReducer, Single, Threads, agree, broadcast_parameters, shard, workers};
 pub use run::{Environment, Existing, RunFolder};
 pub use schedule::{Schedule, Shape};
 pub use stream::stream;

@@ -2,10 +2,17 @@
 
 use std::sync::{Arc, Barrier, Mutex};
 
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::Error;
+use crate::parameters::replace;
+
 /// Sums numbers over data-parallel workers.
 ///
 /// Each worker computes gradients of its own shard as *sums*, all call the methods in the same order, and each
-/// divides by the *global* count. So ranks, like micro-batches, add up to the full batch.
+/// divides by the *global* count. So ranks, like micro-batches, add up to the full batch. A loop takes a
+/// `&mut dyn GradientReducer` and is the same for one worker ([`Single`]) and for many; [`workers`] finds the one to pass.
 pub trait GradientReducer {
     /// This worker's number, from 0. Worker 0 writes files.
     fn worker(&self) -> usize;
@@ -17,6 +24,122 @@ pub trait GradientReducer {
     fn sum_f64(&mut self, values: &mut [f64]);
     /// Replaces values by worker 0's, as for the initial weights.
     fn broadcast(&mut self, values: &mut [f32]);
+    /// The same for counts.
+    fn broadcast_f64(&mut self, values: &mut [f64]) {
+        if self.worker() != 0 {
+            values.fill(0.0);
+        }
+        self.sum_f64(values);
+    }
+    /// Every worker's bytes, in the order of workers and the same on all of them: for what cannot be summed, as texts.
+    fn gather(&mut self, mine: &[u8]) -> Vec<Vec<u8>> {
+        let worker = self.worker();
+        let mut lengths = vec![0.0; self.workers()];
+        lengths[worker] = mine.len() as f64;
+        self.sum_f64(&mut lengths);
+        // Three bytes make a number below 2^24, which f32 holds exactly; the others add zeros to it.
+        let lengths: Vec<usize> = lengths.into_iter().map(|length| length as usize).collect();
+        let numbers = |length: &usize| length.div_ceil(3);
+        let mut values = vec![0.0; lengths.iter().map(numbers).sum()];
+        let begin: usize = lengths[..worker].iter().map(numbers).sum();
+        for (value, bytes) in values[begin..].iter_mut().zip(mine.chunks(3)) {
+            *value = bytes.iter().rev().fold(0_u32, |number, byte| (number << 8) | u32::from(*byte)) as f32;
+        }
+        self.sum(&mut values);
+        let mut rest = values.as_slice();
+        let mut found = Vec::with_capacity(lengths.len());
+        for length in &lengths {
+            let (part, after) = rest.split_at(numbers(length));
+            let mut bytes: Vec<u8> =
+                part.iter().flat_map(|value| (*value as u32).to_le_bytes().into_iter().take(3)).collect();
+            bytes.truncate(*length);
+            found.push(bytes);
+            rest = after;
+        }
+        found
+    }
+    /// Tells the other workers that this one failed, so that they end and do not wait for it. Workers that are processes all
+    /// end with `code`, this one too; the only worker, or one that is a thread, returns.
+    fn abort(&mut self, code: i32) {
+        let _ = code;
+    }
+}
+
+/// The workers that this process was started among: with feature `mpi` the ranks of `mpirun` or `srun`, else this process alone.
+///
+/// Call it once, early, and keep what it gives until all is written: dropping it leaves MPI.
+///
+/// # Errors
+/// Without feature `mpi`, when `mpirun` started several ranks: each would take itself for the only one. With it, when MPI
+/// was started or ended before.
+pub fn workers() -> Result<Box<dyn GradientReducer>, Error> {
+    #[cfg(feature = "mpi")]
+    return Ok(Box::new(crate::Processes::join()?));
+    #[cfg(not(feature = "mpi"))]
+    match ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].iter().find_map(|name| std::env::var(name).ok()) {
+        Some(size) if size != "1" => Err(Error::Workers {
+            reason: format!("it was started as one of {size}, and built without feature `mpi`"),
+        }),
+        _ => Ok(Box::new(Single)),
+    }
+}
+
+/// Checks that all workers have the same `digest` of what they must share: options, data, the plan of the steps. Workers
+/// that differ would take other steps, or wait for each other forever.
+///
+/// ```
+/// let mut workers = training::Single;
+/// assert!(training::agree(&mut workers, "configuration", 42).is_ok());
+/// ```
+///
+/// # Errors
+/// On all workers, when one's digest is not worker 0's; the error names `what` and the first worker that differs.
+pub fn agree(reducer: &mut dyn GradientReducer, what: &str, digest: u64) -> Result<(), Error> {
+    // Halves, because f64 holds whole numbers up to 2^53.
+    let mine = [(digest >> 32) as f64, (digest & 0xffff_ffff) as f64];
+    let mut first = mine;
+    reducer.broadcast_f64(&mut first);
+    let (worker, workers) = (reducer.worker(), reducer.workers());
+    let mut differs = vec![0.0; workers];
+    differs[worker] = if first == mine { 0.0 } else { 1.0 };
+    reducer.sum_f64(&mut differs);
+    match differs.iter().position(|differs| *differs > 0.0) {
+        None => Ok(()),
+        Some(worker) => Err(Error::Workers {
+            reason: format!(
+                "worker {worker} of {workers} has another {what} than worker 0: give all of them the same"
+            ),
+        }),
+    }
+}
+
+/// A worker's share of something that all have: every so many-th of it.
+///
+/// ```
+/// assert_eq!(training::shard(&[1, 2, 3], &training::Single).collect::<Vec<_>>(), [&1, &2, &3]);
+/// ```
+pub fn shard<'a, T>(all: &'a [T], reducer: &dyn GradientReducer) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    all.iter().skip(reducer.worker()).step_by(reducer.workers())
+}
+
+/// Gives every worker the parameters of worker 0, as before the first step. Each keeps its own types.
+pub fn broadcast_parameters<M: Module>(module: M, reducer: &mut dyn GradientReducer) -> M {
+    if reducer.workers() == 1 { module } else { module.map(&mut Broadcast { reducer }) }
+}
+
+struct Broadcast<'a> {
+    reducer: &'a mut dyn GradientReducer,
+}
+
+impl ModuleMapper for Broadcast<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        replace(param, |tensor| {
+            let (shape, dtype, device) = (tensor.shape(), tensor.dtype(), tensor.device());
+            let mut values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+            self.reducer.broadcast(&mut values);
+            Tensor::from_data(TensorData::new(values, shape), (&device, dtype))
+        })
+    }
 }
 
 /// The only worker there is.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Checkpoint, Keep};
-use crate::{Error, files};
+use crate::{Error, GradientReducer, files};
 
 /// What to do when the run folder already exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,8 @@ pub struct RunFolder {
     best: Option<Best>,
     started: Instant,
     last_line: Instant,
-    _lock: File,
+    /// Only the process that writes has it.
+    lock: Option<File>,
 }
 
 #[derive(Debug)]
@@ -119,13 +120,34 @@ impl RunFolder {
         if existing == Existing::Overwrite {
             clear(&path)?;
         }
+        let resumed = occupied && existing == Existing::Resume;
         for folder in ["checkpoints", "samples"] {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         }
+        Ok(Self::new(path, resumed, Some(lock)))
+    }
+
+    /// The same for a loop that many workers run: worker 0 makes, opens or replaces the folder; for the others every method
+    /// that writes does nothing, so that the loop need not ask who it is.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), on worker 0.
+    pub fn create_among(
+        path: impl AsRef<Path>,
+        existing: Existing,
+        reducer: &dyn GradientReducer,
+    ) -> Result<Self, Error> {
+        match reducer.worker() {
+            0 => Self::create(path, existing),
+            _ => Ok(Self::new(path.as_ref().to_owned(), false, None)),
+        }
+    }
+
+    fn new(path: PathBuf, resumed: bool, lock: Option<File>) -> Self {
         let now = Instant::now();
-        Ok(Self {
-            resumed: occupied && existing == Existing::Resume,
+        Self {
+            resumed,
             path,
             logs: BTreeMap::new(),
             pending: None,
@@ -133,8 +155,12 @@ impl RunFolder {
             best: None,
             started: now,
             last_line: now,
-            _lock: lock,
-        })
+            lock,
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// The folder.
@@ -158,6 +184,9 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be written or read, or when a value differs.
     pub fn write_config<T: Serialize>(&self, config: &T, may_differ: &[&str]) -> Result<(), Error> {
+        if self.is_silent() {
+            return Ok(());
+        }
         let path = self.file("config.toml");
         let text = toml::to_string_pretty(config).map_err(|error| Error::damaged(&path, error))?;
         if self.resumed && path.exists() {
@@ -182,7 +211,7 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_json<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), Error> {
-        files::write_json(self.file(name), value)
+        if self.is_silent() { Ok(()) } else { files::write_json(self.file(name), value) }
     }
 
     /// Appends one step's line to `metrics.jsonl`: `{"step": .., <metrics>, "time": {<time>}}`.
@@ -216,6 +245,9 @@ impl RunFolder {
     /// # Errors
     /// When the file cannot be written, or the value has no JSON form.
     pub fn append<T: Serialize>(&mut self, name: &str, value: &T) -> Result<(), Error> {
+        if self.is_silent() {
+            return Ok(());
+        }
         let path = self.file(name);
         let mut line = serde_json::to_vec(value).map_err(|error| Error::damaged(&path, error))?;
         line.push(b'\n');
@@ -241,7 +273,7 @@ impl RunFolder {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.wait()?;
-        self.prepare(step)?.finish(write)
+        if self.is_silent() { Ok(()) } else { self.prepare(step)?.finish(write) }
     }
 
     /// Writes a checkpoint on another thread, after waiting for the one before. `write` owns copies of what
@@ -258,8 +290,10 @@ impl RunFolder {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.wait()?;
-        let writing = self.prepare(step)?;
-        self.pending = Some(std::thread::spawn(move || writing.finish(write)));
+        if !self.is_silent() {
+            let writing = self.prepare(step)?;
+            self.pending = Some(std::thread::spawn(move || writing.finish(write)));
+        }
         Ok(())
     }
 
@@ -282,6 +316,9 @@ impl RunFolder {
     /// When checkpoints are there but none is whole, or a log is shorter than its checkpoint says.
     pub fn resume(&mut self) -> Result<Option<Checkpoint>, Error> {
         self.wait()?;
+        if self.is_silent() {
+            return Ok(None);
+        }
         let folder = self.file("checkpoints");
         let mut reasons = Vec::new();
         let mut found = None;
@@ -339,6 +376,21 @@ impl RunFolder {
         Ok(found)
     }
 
+    /// [`resume`](Self::resume) on worker 0, which tells the others the checkpoint. They read it themselves, so the folder must
+    /// lie where all can see it.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume), on worker 0; the others then wait until they are ended
+    /// ([`GradientReducer::abort`]).
+    pub fn resume_among(&mut self, reducer: &mut dyn GradientReducer) -> Result<Option<Checkpoint>, Error> {
+        let found = self.resume()?;
+        let mut told = found.map_or([0.0, 0.0], |found| [1.0, found.step as f64]);
+        reducer.broadcast_f64(&mut told);
+        let step = told[1] as u64;
+        let path = self.file("checkpoints").join(checkpoint::folder_name(step));
+        Ok((told[0] > 0.0).then_some(Checkpoint { step, path }))
+    }
+
     /// Records the value of an evaluation (lower is better); true when it is the best so far. `best.json` names the
     /// step, and [`Keep::best`] keeps its checkpoint: call this before the checkpoint of that step is written.
     ///
@@ -349,7 +401,7 @@ impl RunFolder {
         if better {
             let best = Best { step, value };
             self.best = Some(best);
-            files::write_json(self.file("best.json"), &best)?;
+            self.write_json("best.json", &best)?;
         }
         Ok(better)
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use burn::module::Module;
 use models::{CausalLm, LoadOptions, Pretrained, ValueHead};
-use training::{AdamW, Checkpoint, Gradients, OptimizerState, RunFolder};
+use training::{
+    AdamW, Checkpoint, GradientReducer, Gradients, OptimizerState, RunFolder, broadcast_parameters,
+};
 
 use crate::config::Config;
 use crate::lora::Base;
@@ -65,6 +67,13 @@ impl Learner {
             self.head = Some(head);
         }
         Ok(self)
+    }
+
+    /// The first worker's weights on all of them.
+    pub fn broadcast(mut self, workers: &mut dyn GradientReducer) -> Self {
+        self.policy.model = broadcast_parameters(self.policy.model, workers);
+        self.head = self.head.map(|head| broadcast_parameters(head, workers));
+        self
     }
 
     /// The policy on the inner device, for sampling. Drop it before the next [`step`](Self::step).

@@ -7,23 +7,27 @@ mod lora;
 mod ppo;
 mod rewards;
 mod rollouts;
+mod share;
 mod update;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use burn::module::Module;
 use clap::Parser;
-use config::Args;
+use config::{Args, Config};
 use evaluation::local::Speech;
 use learner::Learner;
 use models::{LoadOptions, Pretrained};
 use polya_prompts::Family;
 use rand::seq::SliceRandom;
-use rollouts::Group;
+use rollouts::{Group, Task};
 use serde_json::{Map, json};
-use training::{Environment, Existing, Interrupt, NonFinite, Progress, RunFolder, Step, stream};
+use training::{
+    Environment, Existing, GradientReducer, Interrupt, NonFinite, Progress, RunFolder, Step, stream,
+};
 use update::{Row, Update, learn};
 
 #[global_allocator]
@@ -31,10 +35,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let mut workers = match training::workers() {
+        Ok(workers) => workers,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&args, &mut *workers) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", training::sentence(error.as_ref()));
+            // The other ranks, if there are any, would wait forever.
+            workers.abort(2);
             ExitCode::from(2)
         }
     }
@@ -55,9 +69,10 @@ struct State {
     reward: f64,
 }
 
-fn run(args: &Args) -> Result<ExitCode> {
+fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     // Configuration, model, questions: everything is read and checked before anything is written.
     let config = args.resolve()?;
+    let first = workers.worker() == 0;
     let device = training::device(&config.device)?;
     let options = LoadOptions { dtype: config.precision()?, ..LoadOptions::new(&device.clone().autodiff()) };
     let mut learner = Learner::new(Pretrained::load(&config.model, &options)?, &config)?;
@@ -75,7 +90,11 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
     };
 
-    let mut run = RunFolder::create(&config.run_dir, Existing::from_flags(args.resume, args.overwrite))?;
+    training::agree(workers, "configuration or data", digest(&config, &[&tasks, &held_out])?)?;
+
+    // Of several workers the first writes.
+    let existing = Existing::from_flags(args.resume, args.overwrite);
+    let mut run = RunFolder::create_among(&config.run_dir, existing, workers)?;
     run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;
     let environment = Environment::capture("grpo", env!("CARGO_PKG_VERSION"), &config.device, config.seed);
     run.write_json("environment.json", &environment)?;
@@ -84,31 +103,36 @@ fn run(args: &Args) -> Result<ExitCode> {
     // The last whole checkpoint, if there is one.
     let mut state = State { guard: NonFinite::new(config.non_finite()), ..State::default() };
     let mut begin = 0;
-    if let Some(checkpoint) = run.resume()? {
+    if let Some(checkpoint) = run.resume_among(workers)? {
         learner = learner.resume(&checkpoint, &options, &config)?;
         state = checkpoint.read_json("state.json")?;
         begin = checkpoint.step;
-        eprintln!("resuming after step {begin} of {}", config.steps);
-    } else {
-        let first = speech.tokenizer().decode(&rollouts::task_at(&tasks, 0, config.seed).prompt, false)?;
-        eprintln!("{} questions; the first prompt:\n  {}", tasks.len(), first.replace('\n', "\n  "));
+        if first {
+            eprintln!("resuming after step {begin} of {}", config.steps);
+        }
+    } else if first {
+        let prompt = speech.tokenizer().decode(&rollouts::task_at(&tasks, 0, config.seed).prompt, false)?;
+        eprintln!("{} questions; the first prompt:\n  {}", tasks.len(), prompt.replace('\n', "\n  "));
     }
+    learner = learner.broadcast(workers);
 
     let interrupt = Interrupt::install();
     let pad = learner.policy.config.pad.or(learner.policy.eos().first().copied()).unwrap_or(0);
-    let mut progress = Progress::new("grpo", config.steps, begin);
+    let mut progress = if first { Progress::new("grpo", config.steps, begin) } else { Progress::hidden() };
     let started = Instant::now();
     for step in begin..config.steps {
-        // Responses, by the policy as it is, and how much better each was than the others or than expected.
+        // Responses, by the policy as it is; workers share the sampling and tell each other. And how much better each was than the others or than expected.
         let clock = Instant::now();
         let policy = learner.sampler();
         let (mut groups, dropped) =
-            rollouts::roll_out(&policy, &tasks, &mut state.position, &config, &speech, &stop)?;
+            rollouts::roll_out(&policy, &tasks, &mut state.position, &config, &speech, &stop, workers)?;
         if let Some(reference) = &reference {
-            rollouts::refer(&mut groups, reference, &config)?;
+            rollouts::refer(&mut groups, reference, &config, workers)?;
         }
         let estimated = match (&config.ppo, &learner.head) {
-            (Some(ppo), Some(head)) => ppo::estimate(&mut groups, &policy, &head.valid(), pad, &config, ppo)?,
+            (Some(ppo), Some(head)) => {
+                ppo::estimate(&mut groups, &policy, &head.valid(), pad, &config, ppo, workers)?
+            }
             _ => {
                 rollouts::compare(&mut groups, &config)?;
                 Map::new()
@@ -129,7 +153,7 @@ fn run(args: &Args) -> Result<ExitCode> {
                 let mut part: Vec<Row> = part.iter().map(|at| all[*at]).collect();
                 // Like lengths share a micro-batch.
                 part.sort_by_key(Row::length);
-                let (gradients, update) = learn(&learner, &part, pad, &config)?;
+                let (gradients, update) = learn(&learner, &part, pad, &config, workers)?;
                 let (loss, norm) = update.sums();
                 if state.guard.check(state.updates, loss, norm)? == Step::Take {
                     learner = learner.step(lr, value_lr.unwrap_or(lr), gradients);
@@ -154,7 +178,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         line.extend(seen.metrics(lr, value_lr));
         line.extend(estimated);
         if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
-            let found = rollouts::accuracy(&learner.sampler(), &held_out, &config, &speech, &stop)?;
+            let found = rollouts::accuracy(&learner.sampler(), &held_out, &config, &speech, &stop, workers)?;
             line.insert("eval_accuracy".into(), json!(found));
             run.mark_best(done, -found)?;
         }
@@ -168,7 +192,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         progress.update(done, format!("reward {:.3}, {seconds:.1} s a step", state.reward));
 
         // Checkpoint: the copies share storage with the model until its next step.
-        let stopping = interrupt.is_raised() && !last;
+        let stopping = interrupt.is_raised_among(workers) && !last;
         if stopping || last || done.is_multiple_of(config.checkpoint_every) {
             let copy = learner.snapshot(&config);
             let text = serde_json::to_vec_pretty(&state)?;
@@ -180,13 +204,18 @@ fn run(args: &Args) -> Result<ExitCode> {
         if stopping {
             run.wait()?;
             progress.finish();
-            eprintln!("stopped after step {done} of {}; go on with --resume", config.steps);
+            if first {
+                eprintln!("stopped after step {done} of {}; go on with --resume", config.steps);
+            }
             return Ok(ExitCode::from(130));
         }
     }
     progress.finish();
     run.wait()?;
 
+    if !first {
+        return Ok(ExitCode::SUCCESS);
+    }
     learner.finish(&run, &config)?;
     let results = json!({
         "steps": config.steps, "updates": state.updates, "questions": state.position, "tokens": state.tokens,
@@ -196,4 +225,14 @@ fn run(args: &Args) -> Result<ExitCode> {
     run.write_json("timing.json", &json!({"total_seconds": started.elapsed().as_secs_f64()}))?;
     println!("{}", config.output().display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// What workers must have in common to take the same steps.
+fn digest(config: &Config, tasks: &[&[Task]]) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(config)?.hash(&mut hasher);
+    for task in tasks.iter().copied().flatten() {
+        (&task.id, &task.prompt, format!("{:?}", task.gold)).hash(&mut hasher);
+    }
+    Ok(hasher.finish())
 }

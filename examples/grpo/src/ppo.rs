@@ -9,9 +9,11 @@ use policy_gradient::reward::{at_last_token, less_kl};
 use policy_gradient::{Kl, KlEstimator, Rollout, RolloutBatch, ValueClip, explained_variance, kl};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use training::{GradientReducer, shard};
 
 use crate::config::Config;
 use crate::rollouts::Group;
+use crate::share;
 
 /// Settings of PPO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,10 +106,11 @@ pub fn estimate(
     pad: u32,
     config: &Config,
     ppo: &Ppo,
+    workers: &mut dyn GradientReducer,
 ) -> Result<Map<String, Value>> {
     let device = model.device();
     let rollouts: Vec<Rollout> = groups.iter().flat_map(Group::rollouts).collect();
-    let expected = values(&rollouts, model, head, pad, config.micro_batch)?;
+    let expected = values(&rollouts, model, head, pad, config.micro_batch, workers)?;
 
     let batch = RolloutBatch::collate(&rollouts, pad, &device)?;
     let (values, mask) = (RolloutBatch::lay_out(&rollouts, &expected, &device)?, batch.mask);
@@ -139,18 +142,20 @@ pub fn estimate(
     Ok(line)
 }
 
-/// What the head expects before each token of each response.
+/// What the head expects before each token of each response; workers take turns at micro-batches.
 fn values(
     rollouts: &[Rollout],
     model: &CausalLm,
     head: &ValueHead,
     pad: u32,
     micro_batch: usize,
+    workers: &mut dyn GradientReducer,
 ) -> Result<Vec<Vec<f32>>> {
     let mut order: Vec<usize> = (0..rollouts.len()).collect();
     order.sort_by_key(|at| rollouts[*at].prompt.len() + rollouts[*at].response.len());
     let mut found = vec![Vec::new(); rollouts.len()];
-    for places in order.chunks(micro_batch) {
+    let parts: Vec<&[usize]> = order.chunks(micro_batch).collect();
+    for places in shard(&parts, workers) {
         let rows: Vec<Rollout> = places.iter().map(|at| rollouts[*at]).collect();
         let tokens = RolloutBatch::collate(&rows, pad, &model.device())?.tokens;
         let values = head.forward(model.hidden(Inputs::new(tokens)));
@@ -158,7 +163,8 @@ fn values(
             found[*at] = values;
         }
     }
-    Ok(found)
+    let lengths: Vec<usize> = rollouts.iter().map(|rollout| rollout.response.len()).collect();
+    Ok(share::numbers(found, &lengths, workers))
 }
 
 /// The estimates of a micro-batch as tensors, `[batch, time]` each.

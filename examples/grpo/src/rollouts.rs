@@ -10,12 +10,13 @@ use policy_gradient::{Rollout, advantage};
 use polya_prompts::Family;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
-use training::stream;
+use training::{GradientReducer, shard, stream};
 use verifier::{Gold, Verification};
 
 use crate::config::Config;
 use crate::ppo::Estimates;
 use crate::rewards::{Judged, verdict};
+use crate::share;
 use crate::update::Row;
 
 /// A question, ready to be asked.
@@ -129,11 +130,13 @@ pub fn roll_out<'a>(
     config: &Config,
     speech: &Speech,
     stop: &[String],
+    workers: &mut dyn GradientReducer,
 ) -> Result<(Vec<Group<'a>>, Vec<Group<'a>>)> {
     let (mut kept, mut dropped) = (Vec::new(), Vec::new());
     for _ in 0..=config.dynamic_rounds {
         let missing = (config.questions - kept.len()) as u64;
-        let groups = sample(model, tasks, *position..*position + missing, config, speech, stop)?;
+        let positions = *position..*position + missing;
+        let groups = sample(model, tasks, positions, config, speech, stop, workers)?;
         *position += missing;
         for group in groups {
             let keep = config.dynamic_rounds == 0 || group.has_signal();
@@ -146,7 +149,7 @@ pub fn roll_out<'a>(
     Ok((kept, dropped))
 }
 
-/// Samples and judges a group for each of the positions. The position keys the random streams.
+/// Samples and judges a group for each of the positions; workers take turns at them. The position keys the random streams.
 fn sample<'a>(
     model: &CausalLm,
     tasks: &'a [Task],
@@ -154,12 +157,15 @@ fn sample<'a>(
     config: &Config,
     speech: &Speech,
     stop: &[String],
+    workers: &mut dyn GradientReducer,
 ) -> Result<Vec<Group<'a>>> {
     let asked: Vec<&Task> = positions.clone().map(|at| task_at(tasks, at, config.seed)).collect();
     let request =
         |(at, task): (u64, &&Task)| Request { id: at, prompt: task.prompt.clone(), samples: config.samples };
     let requests: Vec<Request> = positions.zip(&asked).map(request).collect();
-    let rows = speech.sample(model, &requests, &config.sampling(), stop)?;
+    let mine: Vec<Request> = shard(&requests, workers).cloned().collect();
+    let rows = speech.sample(model, &mine, &config.sampling(), stop)?;
+    let rows = share::responses(rows, requests.len(), workers)?;
     let groups = asked.into_iter().zip(rows);
     Ok(groups
         .map(|(task, row)| Group { task, answers: row.into_iter().map(|w| judge(task, w, config)).collect() })
@@ -190,8 +196,13 @@ pub fn compare(groups: &mut [Group], config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Gives every response its log-probabilities under the reference model.
-pub fn refer(groups: &mut [Group], reference: &CausalLm, config: &Config) -> Result<()> {
+/// Gives every response its log-probabilities under the reference model; workers take turns at them.
+pub fn refer(
+    groups: &mut [Group],
+    reference: &CausalLm,
+    config: &Config,
+    workers: &mut dyn GradientReducer,
+) -> Result<()> {
     let whole = |group: &Group, answer: &Answer| Scored {
         tokens: [group.task.prompt.as_slice(), &answer.written.sample.tokens].concat(),
         prompt_length: group.task.prompt.len(),
@@ -199,7 +210,12 @@ pub fn refer(groups: &mut [Group], reference: &CausalLm, config: &Config) -> Res
     let sequences: Vec<Scored> =
         groups.iter().flat_map(|group| group.answers.iter().map(|a| whole(group, a))).collect();
     let options = ScoreOptions { temperature: config.temperature, ..ScoreOptions::default() };
-    let scores = score(reference, &sequences, &options)?;
+    let mine: Vec<Scored> = shard(&sequences, workers).cloned().collect();
+    let lengths: Vec<usize> = sequences.iter().map(|s| s.tokens.len() - s.prompt_length).collect();
+    let mut scores = vec![Vec::new(); sequences.len()];
+    let turns = scores.iter_mut().skip(workers.worker()).step_by(workers.workers());
+    turns.zip(score(reference, &mine, &options)?).for_each(|(row, found)| *row = found);
+    let scores = share::numbers(scores, &lengths, workers);
     for (answer, logprobs) in groups.iter_mut().flat_map(|g| &mut g.answers).zip(scores) {
         answer.reference = Some(logprobs);
     }
@@ -213,13 +229,17 @@ pub fn accuracy(
     config: &Config,
     speech: &Speech,
     stop: &[String],
+    workers: &mut dyn GradientReducer,
 ) -> Result<f64> {
     let request = |task: &Task| Request { id: 0, prompt: task.prompt.clone(), samples: 1 };
-    let requests: Vec<Request> = tasks.iter().map(request).collect();
+    let mine: Vec<&Task> = shard(tasks, workers).collect();
+    let requests: Vec<Request> = mine.iter().map(|task| request(task)).collect();
     let greedy = Sampling { temperature: 0.0, ..config.sampling() };
     let rows = speech.sample(model, &requests, &greedy, stop)?;
-    let right = |(task, row): (&Task, &Vec<Written>)| verdict(&task.gold, &row[0].text).is_correct();
-    Ok(tasks.iter().zip(&rows).filter(|pair| right(*pair)).count() as f64 / tasks.len() as f64)
+    let right = |(task, row): &(&Task, &Vec<Written>)| verdict(&task.gold, &row[0].text).is_correct();
+    let mut count = [mine.into_iter().zip(&rows).filter(right).count() as f64];
+    workers.sum_f64(&mut count);
+    Ok(count[0] / tasks.len() as f64)
 }
 
 /// What a step's responses look like: means over all that were sampled.

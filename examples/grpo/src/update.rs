@@ -6,6 +6,7 @@ use policy_gradient::{
     Aggregation, Diagnostics, Rollout, RolloutBatch, aggregate, kl, objective, token_log_probs, value_loss,
 };
 use serde_json::{Map, Value, json};
+use training::{GradientReducer, shard};
 
 use crate::config::Config;
 use crate::learner::{Both, Learner};
@@ -57,6 +58,35 @@ impl Update {
         self.value_norm = self.value_norm.max(other.value_norm);
     }
 
+    /// Adds what the other workers saw of the same update.
+    fn sum(&mut self, workers: &mut dyn GradientReducer) {
+        let seen = &mut self.diagnostics;
+        let mut largest = vec![0.0; workers.workers()];
+        largest[workers.worker()] = seen.ratio_max;
+        workers.sum_f64(&mut largest);
+        seen.ratio_max = largest.into_iter().fold(0.0, f64::max);
+        let numbers = [
+            &mut self.loss,
+            &mut self.kl,
+            &mut self.value_loss,
+            &mut self.value_clipped,
+            &mut seen.tokens,
+            &mut seen.k1,
+            &mut seen.k3,
+            &mut seen.clipped_low,
+            &mut seen.clipped_high,
+            &mut seen.capped,
+            &mut seen.bounded,
+            &mut seen.ratio,
+            &mut seen.ratio_squared,
+            &mut seen.entropy,
+            &mut seen.entropy_tokens,
+        ];
+        let mut sums = numbers.each_ref().map(|number| **number);
+        workers.sum_f64(&mut sums);
+        numbers.into_iter().zip(sums).for_each(|(number, sum)| *number = sum);
+    }
+
     /// A step's line of metrics.
     pub fn metrics(&self, lr: f64, value_lr: Option<f64>) -> Map<String, Value> {
         let means = self.diagnostics.summary();
@@ -76,13 +106,20 @@ impl Update {
     }
 }
 
-/// The clipped gradient of one update's responses, a micro-batch at a time. The counts are those of the whole update, so the
-/// parts add up to it exactly.
-pub fn learn(learner: &Learner, part: &[Row], pad: u32, config: &Config) -> Result<(Both, Update)> {
+/// The clipped gradient of one update's responses, a micro-batch at a time; workers take turns at them. The counts are those of
+/// the whole update, so the parts add up to it exactly.
+pub fn learn(
+    learner: &Learner,
+    part: &[Row],
+    pad: u32,
+    config: &Config,
+    workers: &mut dyn GradientReducer,
+) -> Result<(Both, Update)> {
     let model = &learner.policy.model;
     let counts = RolloutBatch::counts(part.iter().map(|row| row.rollout));
     let (mut gradients, mut update) = (Both::default(), Update::default());
-    for rows in part.chunks(config.micro_batch) {
+    let parts: Vec<&[Row]> = part.chunks(config.micro_batch).collect();
+    for rows in shard(&parts, workers) {
         let rollouts: Vec<Rollout> = rows.iter().map(|row| row.rollout).collect();
         let estimates: Vec<&Estimates> = rows.iter().filter_map(|row| row.estimates).collect();
         let batch = RolloutBatch::collate(&rollouts, pad, &model.device())?;
@@ -126,6 +163,11 @@ pub fn learn(learner: &Learner, part: &[Row], pad: u32, config: &Config) -> Resu
         if let Some(head) = &learner.head {
             gradients.head.add_part(&mut backward, head);
         }
+    }
+    update.sum(workers);
+    gradients.policy.reduce(workers, model);
+    if let Some(head) = &learner.head {
+        gradients.head.reduce(workers, head);
     }
     update.norm = gradients.policy.clip_global_norm(config.max_norm);
     update.value_norm = gradients.head.clip_global_norm(config.max_norm);

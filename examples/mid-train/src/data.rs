@@ -26,8 +26,8 @@ enum Kind {
     },
 }
 
-/// Reads and checks all files.
-pub fn read(files: &[PathBuf], config: &Config) -> Result<Vec<Line>> {
+/// Reads and checks all files; also says how many variants were left out as not correct.
+pub fn read(files: &[PathBuf], config: &Config) -> Result<(Vec<Line>, usize)> {
     let mut lines = Vec::new();
     let mut seen = HashSet::new();
     let mut wrong = 0;
@@ -47,11 +47,8 @@ pub fn read(files: &[PathBuf], config: &Config) -> Result<Vec<Line>> {
             lines.push(Line { place, kind });
         }
     }
-    if wrong > 0 {
-        eprintln!("{wrong} variants marked as not correct are left out (`only_correct`)");
-    }
     ensure!(!lines.is_empty(), "no records in {files:?}: nothing to learn from");
-    Ok(lines)
+    Ok((lines, wrong))
 }
 
 fn kind(object: &Map<String, Value>, format: &AnswerFormat) -> Result<Kind> {

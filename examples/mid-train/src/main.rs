@@ -4,6 +4,7 @@
 mod config;
 mod data;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -16,7 +17,8 @@ use models::{Inputs, LoadOptions, Precision, Pretrained};
 use serde_json::json;
 use sft::{Batch, Example, Row, TokenMetrics, batches, cross_entropy, prepare, show};
 use training::{
-    AdamW, EarlyStop, Environment, Existing, Gradients, Interrupt, NonFinite, Progress, RunFolder, Step,
+    AdamW, EarlyStop, Environment, Existing, GradientReducer, Gradients, Interrupt, NonFinite, Progress,
+    RunFolder, Step,
 };
 
 #[global_allocator]
@@ -24,10 +26,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let mut workers = match training::workers() {
+        Ok(workers) => workers,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&args, &mut *workers) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", training::sentence(error.as_ref()));
+            // The other ranks, if there are any, would wait forever.
+            workers.abort(2);
             ExitCode::from(2)
         }
     }
@@ -44,26 +56,32 @@ struct State {
     stopped: bool,
 }
 
-fn run(args: &Args) -> Result<ExitCode> {
+fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     // Configuration, data, model: everything is read and checked before anything is written.
     let config = args.resolve()?;
+    let first = workers.worker() == 0;
     let device = training::device(&config.device)?;
     let precision = config.precision()?;
     let options = LoadOptions { dtype: precision, ..LoadOptions::new(&device.clone().autodiff()) };
     let mut pretrained = Pretrained::load(&config.model, &options)?;
     let encoder = data::Encoder::new(&config.model, &pretrained)?;
     let load = |files: &[std::path::PathBuf]| -> Result<Vec<Example>> {
-        let records = data::read(files, &config)?;
+        let (records, wrong) = data::read(files, &config)?;
         let examples = encoder.examples(&records, &config)?;
         let prepared = prepare(examples, &config.prepare(pretrained.config.vocab_size))
             .map_err(|error| data::explain(error, &encoder))?;
-        eprintln!(
-            "{} examples ({} cut, {} too long, {} with nothing to learn)",
-            prepared.examples.len(),
-            prepared.truncated,
-            prepared.too_long,
-            prepared.nothing_to_learn.len()
-        );
+        if first && wrong > 0 {
+            eprintln!("{wrong} variants marked as not correct are left out (`only_correct`)");
+        }
+        if first {
+            eprintln!(
+                "{} examples ({} cut, {} too long, {} with nothing to learn)",
+                prepared.examples.len(),
+                prepared.truncated,
+                prepared.too_long,
+                prepared.nothing_to_learn.len()
+            );
+        }
         Ok(prepared.examples)
     };
     let examples = load(&config.input)?;
@@ -73,8 +91,11 @@ fn run(args: &Args) -> Result<ExitCode> {
     let schedule = config.schedule(total);
     schedule.check()?;
     config.adamw().check()?;
+    training::agree(workers, "configuration or data", digest(&config, &[&examples, &held_out])?)?;
 
-    let mut run = RunFolder::create(&config.run_dir, Existing::from_flags(args.resume, args.overwrite))?;
+    // Of several workers the first writes.
+    let existing = Existing::from_flags(args.resume, args.overwrite);
+    let mut run = RunFolder::create_among(&config.run_dir, existing, workers)?;
     run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;
     run.write_json(
         "environment.json",
@@ -87,36 +108,43 @@ fn run(args: &Args) -> Result<ExitCode> {
     state.stop = (config.patience > 0).then(|| EarlyStop::new(config.patience, 0.0));
     let mut optimizer = AdamW::new(config.adamw());
     let mut begin = 0;
-    if let Some(checkpoint) = run.resume()? {
+    if let Some(checkpoint) = run.resume_among(workers)? {
         pretrained = Pretrained::load(&checkpoint.path, &options)?;
         let path = checkpoint.file("optimizer.safetensors");
         optimizer = AdamW::load(path, config.adamw(), &pretrained.model)?;
         state = checkpoint.read_json("state.json")?;
         begin = checkpoint.step;
-        eprintln!("resuming after step {begin} of {total}");
-    } else {
+        if first {
+            eprintln!("resuming after step {begin} of {total}");
+        }
+    } else if first {
         show_first(&steps[0][0], &examples, &encoder);
     }
 
     let interrupt = Interrupt::install();
     let pad = pretrained.config.pad.or(pretrained.eos().first().copied()).unwrap_or(0);
-    let mut model = pretrained.model.clone();
-    let mut progress = Progress::new("mid-train", total, begin);
+    let mut model = training::broadcast_parameters(pretrained.model.clone(), workers);
+    let mut progress = if first { Progress::new("mid-train", total, begin) } else { Progress::hidden() };
     let started = Instant::now();
     for step in begin..total {
         if state.stopped {
             break;
         }
-        // One step: gradients of all micro-batches as sums, divided by their tokens together.
+        // One step: gradients of all micro-batches as sums, divided by their tokens together. Workers take turns at
+        // micro-batches and add up what they found.
         let clock = Instant::now();
         let mut gradients = Gradients::new();
         let mut metrics = TokenMetrics::default();
-        for rows in &steps[step as usize] {
+        for rows in training::shard(&steps[step as usize], workers) {
             let batch = Batch::from_rows(rows, &examples, pad, &device)?;
             let loss = cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &config.loss())?;
             metrics.add(&loss.metrics());
             gradients.add(loss.sum.backward(), &model);
         }
+        let computed = Instant::now();
+        let metrics = sum(&metrics, workers);
+        gradients.reduce(workers, &model);
+        let reduce_seconds = computed.elapsed().as_secs_f64();
         gradients.scale(1.0 / metrics.count.max(1.0));
         let norm = gradients.clip_global_norm(config.max_norm);
         let lr = schedule.at(step);
@@ -146,18 +174,19 @@ fn run(args: &Args) -> Result<ExitCode> {
         });
         let last = done == total;
         if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
-            let found = evaluate(&model, &held_out, pad, &device, &config)?;
+            let found = evaluate(&model, &held_out, pad, &device, &config, workers)?;
             line["eval_loss"] = json!(found.mean_loss());
             line["eval_accuracy"] = json!(found.accuracy());
             run.mark_best(done, found.mean_loss())?;
             state.stopped = state.stop.as_mut().is_some_and(|stop| stop.update(found.mean_loss()));
         }
-        run.log(done, &line, &json!({"tokens_per_second": metrics.fed / seconds}))?;
+        let time = json!({"tokens_per_second": metrics.fed / seconds, "reduce_seconds": reduce_seconds});
+        run.log(done, &line, &time)?;
         progress
             .update(done, format!("loss {:.4}, {:.0} tokens/s", metrics.mean_loss(), metrics.fed / seconds));
 
         // Checkpoint: the copies share storage with the model until its next step.
-        let stop = interrupt.is_raised() && !last;
+        let stop = interrupt.is_raised_among(workers) && !last;
         if stop || last || state.stopped || done.is_multiple_of(config.checkpoint_every) {
             let copy = Pretrained { model: model.valid(), ..pretrained.clone() };
             let moments = optimizer.state();
@@ -171,13 +200,18 @@ fn run(args: &Args) -> Result<ExitCode> {
         if stop {
             run.wait()?;
             progress.finish();
-            eprintln!("stopped after step {done} of {total}; go on with --resume");
+            if first {
+                eprintln!("stopped after step {done} of {total}; go on with --resume");
+            }
             return Ok(ExitCode::from(130));
         }
     }
     progress.finish();
     run.wait()?;
 
+    if !first {
+        return Ok(ExitCode::SUCCESS);
+    }
     let output = config.output();
     let finished = Pretrained { model: model.valid(), ..pretrained };
     training::write_folder(&output, |dir| finished.save(dir))?;
@@ -210,6 +244,23 @@ fn plan(examples: &[Example], config: &Config) -> Result<Vec<Vec<Vec<Row>>>> {
     Ok(steps)
 }
 
+/// What all workers saw together.
+fn sum(metrics: &TokenMetrics, workers: &mut dyn GradientReducer) -> TokenMetrics {
+    let mut sums = metrics.sums();
+    workers.sum_f64(&mut sums);
+    sums.into()
+}
+
+/// What workers must have in common to take the same steps.
+fn digest(config: &Config, examples: &[&[Example]]) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(config)?.hash(&mut hasher);
+    for example in examples.iter().copied().flatten() {
+        (&example.tokens, &example.learn).hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
 fn inputs(batch: &Batch) -> Inputs {
     Inputs {
         tokens: batch.tokens.clone(),
@@ -225,15 +276,17 @@ fn evaluate(
     pad: u32,
     device: &Device,
     config: &Config,
+    workers: &mut dyn GradientReducer,
 ) -> Result<TokenMetrics> {
     let model = model.valid();
     let mut total = TokenMetrics::default();
-    for part in examples.chunks(config.rows) {
+    let parts: Vec<&[Example]> = examples.chunks(config.rows).collect();
+    for part in training::shard(&parts, workers) {
         let batch = Batch::collate(&part.iter().collect::<Vec<_>>(), pad, device)?;
         let loss = sft::LossConfig { accuracy: true, ..sft::LossConfig::default() };
         total.add(&cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &loss)?.metrics());
     }
-    Ok(total)
+    Ok(sum(&total, workers))
 }
 
 /// The first batch with its mask: what stands between the brackets is learned.
