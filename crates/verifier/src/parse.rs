@@ -20,6 +20,7 @@ const SET: u8 = 20;
 const RATIO: u8 = 30;
 const CHOOSE: u8 = 35;
 const SUM: u8 = 40;
+const MOD: u8 = 42;
 const SIGN: u8 = 45;
 const PRODUCT: u8 = 50;
 const IMPLIED: u8 = 51;
@@ -162,6 +163,8 @@ impl Parser<'_> {
         match items.len() {
             0 => Err(self.expected("an answer")),
             1 => Ok(items.remove(0)),
+            // n ≡ 1, 5 (mod 6)
+            _ if residues(&mut items) => Ok(if or { Node::Or(items) } else { Node::List(items) }),
             // 2 hours and 30 minutes
             _ if !or && mixed_quantity(&items) => Ok(Node::Add(items)),
             // x > 1 and x < 3: both hold.
@@ -444,7 +447,8 @@ impl Parser<'_> {
                 Plan::Operand(IMPLIED, Join::Multiply)
             }
             Tok::Slash if PRODUCT >= min => Plan::Operand(IMPLIED + 1, Join::Divide),
-            Tok::Mod if SIGN >= min => Plan::Operand(SIGN + 1, Join::Mod),
+            // A sign before the residue belongs to it: -1 mod 6 is 5.
+            Tok::Mod if MOD >= min => Plan::Operand(SIGN + 1, Join::Mod),
             Tok::Plus if SUM >= min => Plan::Operand(SUM + 1, Join::Add),
             Tok::Minus if SUM >= min => Plan::Operand(SUM + 1, Join::Subtract),
             Tok::PlusMinus | Tok::MinusPlus if SUM >= min => {
@@ -769,7 +773,11 @@ impl Parser<'_> {
                 self.pos += 1;
                 return Ok(Plan::Operand(SUM + 1, if word == "minus" { Join::Subtract } else { Join::Add }));
             }
-            "base" if matches!(self.peek_at(1), Some(Tok::Number(_))) => {
+            "base" | "in"
+                if matches!(self.peek_at(usize::from(word == "in") + 1), Some(Tok::Number(_)))
+                    && (word == "base" || self.word_at(1).as_deref() == Some("base")) =>
+            {
+                self.pos += usize::from(word == "in");
                 let Some(digits) = self.base_digits(take(left)) else {
                     return Err(self.expected("a numeral before the base"));
                 };
@@ -880,20 +888,30 @@ impl Parser<'_> {
 
     /// `60 \frac{\text{km}}{\text{h}}`.
     fn fraction_unit(&mut self) -> Option<Unit> {
-        let name = |p: &Self, at: usize| match p.peek_at(at) {
-            Some(Tok::Word(w)) => units::canonical(w),
-            _ => None,
+        // {m}, {m^2}, {m^{2}}: the unit, its power and the place behind it
+        let part = |p: &Self, open: usize| {
+            let Some(Tok::Word(w)) = p.peek_at(open + 1) else { return None };
+            let name = units::canonical(w)?;
+            let (mut at, mut power) = (open + 2, 1);
+            if p.peek_at(at) == Some(&Tok::Caret) {
+                let grouped = p.peek_at(at + 1) == Some(&Tok::Open(Delim::Group));
+                at += 1 + usize::from(grouped);
+                let Some(Tok::Number(n)) = p.peek_at(at) else { return None };
+                power = n.to_i64().filter(|n| (1..=9).contains(n))? as i32;
+                at += 1;
+                if grouped && p.peek_at(at) != Some(&Tok::Close(Delim::Group)) {
+                    return None;
+                }
+                at += usize::from(grouped);
+            }
+            let braces = p.peek_at(open) == Some(&Tok::Open(Delim::Group))
+                && p.peek_at(at) == Some(&Tok::Close(Delim::Group));
+            braces.then_some((name, power, at + 1))
         };
-        let braces = |p: &Self, open: usize| {
-            p.peek_at(open) == Some(&Tok::Open(Delim::Group))
-                && p.peek_at(open + 2) == Some(&Tok::Close(Delim::Group))
-        };
-        if !braces(self, 1) || !braces(self, 4) {
-            return None;
-        }
-        let unit = Unit::new([(name(self, 2)?, 1), (name(self, 5)?, -1)]);
-        self.pos += 7;
-        Some(unit)
+        let (upper, up, at) = part(self, 1)?;
+        let (lower, down, end) = part(self, at)?;
+        self.pos += end;
+        Some(Unit::new([(upper, up), (lower, -down)]))
     }
 
     /// `5 m`: one letter after a numeral and a space, at the end of the value.
@@ -1238,6 +1256,15 @@ impl Parser<'_> {
         match words::number(&refs) {
             Some((value, used)) => {
                 self.pos += consumed[used - 1];
+                // two (2)
+                if let (Some(Tok::Open(Delim::Paren)), Some(Tok::Number(n)), Some(Tok::Close(Delim::Paren))) =
+                    (self.peek(), self.peek_at(1), self.peek_at(2))
+                {
+                    if n.value != value {
+                        return Err(self.expected("the same number in the brackets"));
+                    }
+                    self.pos += 3;
+                }
                 Ok(Node::Num(Number::rational(value)))
             }
             None => Err(self.expected("a value")),
@@ -1677,6 +1704,27 @@ impl Parser<'_> {
         let body = self.expr(SIGN)?;
         Ok(Node::Big(kind, Box::new(BigParts { var: var.clone(), from: from.clone(), to, body })))
     }
+}
+
+/// Gives every residue of a list `n ≡ a, b (mod m)` its name and the modulus that stands once; says whether it was one.
+fn residues(items: &mut [Node]) -> bool {
+    let [Node::Rel(terms, ops), rest @ .., Node::Call(Func::Mod, last)] = &*items else { return false };
+    let ([Node::Var(name), first], [Relation::Congruent], [residue, modulus]) =
+        (&terms[..], &ops[..], &last[..])
+    else {
+        return false;
+    };
+    let plain = |n: &Node| !matches!(n, Node::Rel(..) | Node::Call(Func::Mod, _) | Node::Dots);
+    if !plain(first) || !rest.iter().all(plain) || modulus.size_within(64).is_none() {
+        return false;
+    }
+    let (name, modulus) = (name.clone(), modulus.clone());
+    let all: Vec<Node> = [first].into_iter().chain(rest).chain([residue]).cloned().collect();
+    for (item, residue) in items.iter_mut().zip(all) {
+        let class = Node::Call(Func::Mod, vec![residue, modulus.clone()]);
+        *item = Node::Rel(vec![Node::Var(name.clone()), class], vec![Relation::Congruent]);
+    }
+    true
 }
 
 /// Order relations that all bound the same single variable.
