@@ -28,6 +28,8 @@
 //! | `x \equiv 3 \pmod 7` | `3 \pmod 7` | the same class |
 //! | `12:00` between times | ratio | times with times, ratios with ratios |
 
+use num_traits::{Signed, Zero};
+
 use crate::{
     lex::Delim,
     limits, piecewise,
@@ -36,7 +38,7 @@ use crate::{
     series::Dotted,
     syntax::{Constant, Func, Node},
     units,
-    value::{Answer, Time, Value, interval, to_region},
+    value::{Answer, Time, Value, interval, linear, to_region},
     verdict::Reason,
 };
 
@@ -54,6 +56,20 @@ pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
         && a != b
     {
         return no(Reason::DifferentValue);
+    }
+    // n ≡ 2 (mod 5) and n = 5k + 2, k ∈ Z
+    for (a, b) in [(gold, response), (response, gold)] {
+        if let (Value::Congruence { name: n, residue, modulus }, Value::Assign { name, value, .. }) =
+            (&a.value, &b.value)
+            && let (Value::Scalar(s), Some((k, Some(Constant::Integers)))) = (&**value, &b.parameter)
+            && let (Some(r), Some(m)) = (&residue.exact, modulus.exact.as_ref().filter(|m| !m.is_zero()))
+        {
+            let same = n == name
+                && s.variables().len() == 1
+                && linear(&s.node, k)
+                    .is_some_and(|(slope, offset)| slope.abs() == m.abs() && ((offset - r) / m).is_integer());
+            return if same { Outcome::yes(Reason::EqualExactly) } else { no(Reason::DifferentValue) };
+        }
     }
     // The parameter of a family of solutions may have any name.
     if let Some((from, to)) = parameters(gold, response) {

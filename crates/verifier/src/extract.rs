@@ -758,6 +758,12 @@ impl View<'_> {
     /// A number with the unit of measurement behind it.
     fn with_unit(&self, text: &str, number: Range<usize>) -> Range<usize> {
         let tail = &text[number.end..floor_boundary(text, number.end + 40)];
+        for word in [" percent", " per cent"] {
+            let rest = tail.strip_prefix(word);
+            if rest.is_some_and(|r| !r.starts_with(|c: char| c.is_alphabetic())) {
+                return number.start..number.end + word.len();
+            }
+        }
         let Some((at, word)) = word_positions(tail).next() else { return number };
         let unit = match word {
             "in" | "a" | "A" | "t" | "K" | "V" | "W" | "J" | "N" | "l" => false,
@@ -813,6 +819,13 @@ impl View<'_> {
         if let Some(s) = span {
             if let Some(reason) = hedges_after(&text[s.outer_end..]) {
                 return Some(Err(reason));
+            }
+            if let Some((parts, from)) = listed_spans(text, &s.inner) {
+                return Some(Ok(Extraction {
+                    text: parts,
+                    span: self.start + from..self.start + s.inner.end,
+                    source: Source::Last,
+                }));
             }
             return Some(found(
                 self.full,
@@ -927,7 +940,7 @@ fn before_remark(text: &str) -> Option<usize> {
     if t.ends_with(')')
         && let Some(open) = t.rfind(" (")
         && !t[open..].contains('\n')
-        && words(&t[open..]) >= 2
+        && (words(&t[open..]) >= 2 || t[open..].starts_with(" (not "))
         && t[t[..open].rfind(['\n', '.']).map_or(0, |n| n + 1)..open]
             .contains(|c: char| c.is_ascii_digit() || c == '$')
     {
@@ -1187,6 +1200,29 @@ fn span_at(text: &str) -> Option<Span> {
         return Some(Span { inner, outer });
     }
     None
+}
+
+/// The spans that stand before the last one in a list that a plural verb announces: "the values are $1$, $2$ and $3$".
+fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
+    let (open, close) = if text[..last.start].ends_with("\\(") { ("\\(", "\\)") } else { ("$", "$") };
+    let mut start = last.start.checked_sub(open.len()).filter(|at| text[*at..].starts_with(open))?;
+    let mut parts = vec![text[last.clone()].trim()];
+    let mut or = false;
+    while parts.len() < 32 {
+        let head = &text[..start];
+        let Some(end) = head.rfind(close).filter(|end| head.len() - end < 16) else { break };
+        let Some(joins) = connector(&head[end + close.len()..]) else { break };
+        let Some(previous) = head[..end].rfind(open).filter(|at| end - at < 400) else { break };
+        or |= joins;
+        parts.push(head[previous + open.len()..end].trim());
+        start = previous;
+    }
+    let announced = text[..start].trim_end().trim_end_matches(':').ends_with(" are");
+    if parts.len() < 2 || !announced || parts.iter().any(|p| p.is_empty()) {
+        return None;
+    }
+    parts.reverse();
+    Some((parts.join(if or { " or " } else { ", " }), start + open.len()))
 }
 
 /// The first dollar sign that no backslash makes a currency.

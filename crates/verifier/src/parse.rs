@@ -46,8 +46,24 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
     if tokens.is_empty() {
         return Err(SyntaxError::Empty);
     }
-    if let Some(rewritten) = angled(tokens).or_else(|| listed_condition(tokens)) {
+    match moduli(tokens) {
+        Some(rewritten) => parse_answer(source, &rewritten),
+        None => parse_answer(source, tokens),
+    }
+}
+
+fn parse_answer(source: &str, tokens: &[Token]) -> Parsed {
+    if let Some(rewritten) =
+        angled(tokens).or_else(|| listed_condition(tokens)).or_else(|| probability(tokens))
+    {
         return parse_tokens(source, &rewritten);
+    }
+    // \ell: 3x - y = 2
+    if let [Token { tok: Tok::Name(line), .. }, Token { tok: Tok::Colon, .. }, equation @ ..] = tokens
+        && line == "ell"
+        && equation.iter().any(|t| t.tok == Tok::Rel(Relation::Eq))
+    {
+        return parse_tokens(source, equation);
     }
     // f: x \mapsto 2x
     if let Some(at) = tokens.iter().take(16).position(|t| t.tok == Tok::MapsTo)
@@ -62,6 +78,72 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
         return Ok(Node::Rel(vec![left, right], vec![Relation::Eq]));
     }
     parse_tokens(source, tokens)
+}
+
+/// `11 (mod 6)` and `11 (\text{mod } 6)` as `11 \bmod 6`, if there is such a bracket or word.
+fn moduli(tokens: &[Token]) -> Option<Vec<Token>> {
+    let is_word = |t: &Token| matches!(&t.tok, Tok::Word(w) if w.eq_ignore_ascii_case("mod"));
+    let is_mod = |t: Option<&Token>| t.is_some_and(|t| t.tok == Tok::Mod || is_word(t));
+    let opens = |k: usize| tokens[k].tok == Tok::Open(Delim::Paren) && is_mod(tokens.get(k + 1));
+    if !(1..tokens.len()).any(|k| opens(k) || is_word(&tokens[k])) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(tokens.len());
+    // For each open bracket whether it is dropped.
+    let mut brackets = Vec::new();
+    for (k, token) in tokens.iter().enumerate() {
+        match token.tok {
+            Tok::Open(_) => {
+                let dropped = k > 0 && opens(k);
+                brackets.push(dropped);
+                if dropped {
+                    continue;
+                }
+            }
+            Tok::Close(_) if brackets.pop() == Some(true) => continue,
+            _ => {}
+        }
+        let mut token = token.clone();
+        if k > 0 && is_word(&token) {
+            token.tok = Tok::Mod;
+        }
+        out.push(token);
+    }
+    Some(out)
+}
+
+/// `P(X = 2) = 3/8`: what stands in the bracket of a probability or an expectation only names it.
+fn probability(tokens: &[Token]) -> Option<Vec<Token>> {
+    let [
+        Token { tok: Tok::Name(name), .. },
+        Token { tok: Tok::Open(Delim::Paren | Delim::Bracket), .. },
+        rest @ ..,
+    ] = tokens
+    else {
+        return None;
+    };
+    if !matches!(name.as_str(), "P" | "E") {
+        return None;
+    }
+    let mut depth = 1;
+    let end = rest.iter().position(|t| {
+        match t.tok {
+            Tok::Open(_) => depth += 1,
+            Tok::Close(_) => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    })?;
+    let event = |t: &Token| matches!(t.tok, Tok::Rel(_) | Tok::Mid | Tok::Bar | Tok::Cup | Tok::Cap);
+    let value = &rest[end + 1..];
+    if !rest[..end].iter().any(event)
+        || !matches!(value.first()?.tok, Tok::Rel(Relation::Eq | Relation::Approx))
+    {
+        return None;
+    }
+    let mut named = vec![tokens[0].clone()];
+    named.extend(value.iter().cloned());
+    Some(named)
 }
 
 /// `<1, 2, 3>`: a vector between relation signs.
@@ -536,12 +618,16 @@ impl Parser<'_> {
             {
                 let digits = self.base_digits(take(left));
                 let at = if self.word_at(1).as_deref() == Some("in") { 3 } else { 2 };
-                let (Some(digits), Some(Tok::Number(base)), Some(Tok::Close(Delim::Paren))) =
-                    (digits, self.peek_at(at), self.peek_at(at + 1))
-                else {
+                let base = match self.peek_at(at) {
+                    Some(Tok::Number(n)) => n.to_i64(),
+                    Some(Tok::Word(w)) => words::number(&[&w.to_ascii_lowercase()])
+                        .and_then(|(n, _)| n.is_integer().then(|| n.to_integer().try_into().ok())?),
+                    _ => None,
+                };
+                let (Some(digits), Some(Tok::Close(Delim::Paren))) = (digits, self.peek_at(at + 1)) else {
                     return Err(self.expected("a base in the brackets"));
                 };
-                let Some(base) = base.to_i64().filter(|b| (2..=36).contains(b)) else {
+                let Some(base) = base.filter(|b| (2..=36).contains(b)) else {
                     return Err(self.expected("a base from 2 to 36"));
                 };
                 self.pos += at + 2;
@@ -1098,12 +1184,47 @@ impl Parser<'_> {
             Tok::Vulgar(n) => Ok(Node::Num(n.clone())),
             Tok::Name(name) => self.name(name.clone()),
             Tok::Const(Constant::E) if self.peek() == Some(&Tok::Under) => self.name("e".into()),
+            Tok::Const(c @ (Constant::Reals | Constant::Integers)) => Ok(self.signed_set(*c)),
             Tok::Const(c) => Ok(Node::Const(*c)),
             Tok::Dots => Ok(Node::Dots),
             _ => {
                 self.pos -= 1;
                 Err(self.expected("a value"))
             }
+        }
+    }
+
+    /// A set of numbers, and those of one sign: `\mathbb{R}^+`, `\mathbb{Z}_{>0}`.
+    #[inline(never)]
+    fn signed_set(&mut self, set: Constant) -> Node {
+        let caret = self.peek() == Some(&Tok::Caret);
+        if !caret && self.peek() != Some(&Tok::Under) {
+            return Node::Const(set);
+        }
+        let grouped = self.peek_at(1) == Some(&Tok::Open(Delim::Group));
+        let at = 1 + usize::from(grouped);
+        let (op, used) = match (self.peek_at(at), self.peek_at(at + 1)) {
+            (Some(Tok::Plus), _) => (Relation::Gt, 1),
+            (Some(Tok::Minus), _) if caret => (Relation::Lt, 1),
+            (Some(Tok::Rel(op)), Some(Tok::Number(n))) if !caret && op.is_order() && n.value.is_zero() => {
+                (*op, 2)
+            }
+            _ => return Node::Const(set),
+        };
+        let end = at + used + usize::from(grouped);
+        if grouped && self.peek_at(end - 1) != Some(&Tok::Close(Delim::Group)) {
+            return Node::Const(set);
+        }
+        match (set, op) {
+            (Constant::Reals, _) => {
+                self.pos += end;
+                Node::Rel(vec![Node::Var("?".into()), Node::int(0)], vec![op])
+            }
+            (Constant::Integers, Relation::Gt) => {
+                self.pos += end;
+                Node::Const(Constant::Naturals)
+            }
+            _ => Node::Const(set),
         }
     }
 
@@ -1746,7 +1867,10 @@ fn mixed_quantity(items: &[Node]) -> bool {
     items.len() <= 4
         && items.iter().all(|n| match n {
             Node::Quantity(_, u, false) => {
-                let fits = !u.is_currency()
+                // 12 dollars and 50 cents
+                let cents = u.factors == [("¢", 1)];
+                let fits = (!u.is_currency() || seen.is_empty())
+                    && (cents || !seen.first().is_some_and(|f| f.is_currency()))
                     && !seen.contains(&u)
                     && seen.first().is_none_or(|f| f.measure().0 == u.measure().0);
                 seen.push(u);

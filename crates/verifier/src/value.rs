@@ -297,7 +297,7 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
         return Ok((Value::Region(Region::all()), None));
     }
     if policy.choices
-        && let Some(choice) = choice(&plain, policy).or_else(|| choices(&plain))
+        && let Some(choice) = choices(&plain).or_else(|| choice(&plain, policy))
     {
         return Ok((choice, None));
     }
@@ -336,6 +336,7 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
         .all(|t| matches!(t.tok, Tok::Word(_) | Tok::And | Tok::Or | Tok::Minus | Tok::Comma | Tok::Prime));
     match parse::parse(text, &tokens) {
         Ok(node) => {
+            let node = family(node);
             if only_words
                 && !matches!(
                     node,
@@ -355,6 +356,20 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
             Ok((value, kept.then_some(node)))
         }
         Err(e) => words().ok_or(e),
+    }
+}
+
+/// `{kπ | k ∈ Z}` as the family `kπ, k ∈ Z`.
+fn family(node: Node) -> Node {
+    match node {
+        Node::Builder(p)
+            if is_integer_condition(&p.1)
+                && matches!(&p.1, Node::Rel(t, _) if matches!(&t[0], Node::Var(k)
+                    if p.0 != t[0] && is_plain_scalar(&p.0) && p.0.variables().contains(k))) =>
+        {
+            Node::List(vec![p.0, p.1])
+        }
+        node => node,
     }
 }
 
@@ -417,6 +432,13 @@ fn wordy(plain: &str, policy: &Policy) -> Option<Value> {
         || opens != plain.matches(')').count()
     {
         return None;
+    }
+    // "Yes, it is."
+    if let Some((word, rest)) = plain.split_once(',')
+        && matches!(word.to_ascii_lowercase().as_str(), "yes" | "no")
+        && !rest.contains(|c: char| c.is_ascii_digit())
+    {
+        return Some(Value::Text(word.to_ascii_lowercase()));
     }
     // "Jack and Jill" is "Jill and Jack".
     let mut parts: Vec<String> = plain
@@ -577,6 +599,9 @@ fn special(plain: &str) -> Option<Value> {
         | "all nonnegative reals"
         | "nonnegative real numbers"
         | "all non negative real numbers" => Value::Region(Region::relation(Relation::Ge, Scalar::int(0))?),
+        "all positive integers" | "positive integers" | "all natural numbers" | "natural numbers" => {
+            Value::Numbers(Constant::Naturals)
+        }
         "all integers" | "integers" | "any integer" => Value::Numbers(Constant::Integers),
         "true" | "false" | "yes" | "no" => Value::Text(words.to_string()),
         _ => return None,
@@ -1152,6 +1177,17 @@ fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Result<Value, 
     }
     kept.reverse();
     let kept: Vec<&Node> = if kept.is_empty() { items.iter().collect() } else { kept };
+    // x ≠ 1, -1
+    if let [Node::Rel(terms, ops), rest @ ..] = &kept[..]
+        && let ([term @ Node::Var(_), _], [Relation::Ne]) = (&terms[..], &ops[..])
+        && !rest.is_empty()
+        && rest.len() < 32
+        && rest.iter().all(|n| is_plain_scalar(n) && constant_part(n) && infinity(n).is_none())
+    {
+        let mut all = vec![kept[0].clone()];
+        all.extend(rest.iter().map(|n| Node::Rel(vec![term.clone(), (*n).clone()], vec![Relation::Ne])));
+        return list(&all, false, policy, depth + 1);
+    }
     let mut values = Vec::new();
     for node in &kept {
         match expand_signs(node) {
@@ -1286,6 +1322,12 @@ fn label(node: &Node) -> Option<String> {
             if matches!(head.as_str(), "angle" | "triangle" | "measuredangle" | "Delta" | "overarc") {
                 return Some(head.clone());
             }
+            // \nabla f, \det A, \dim V
+            if matches!(head.as_str(), "nabla" | "det" | "dim" | "deg" | "rank")
+                && matches!(rest, [Node::Var(_)])
+            {
+                return Some(head.clone());
+            }
             let capital = |n: &Node| matches!(n, Node::Var(v) if v.len() <= 3 && v.starts_with(|c: char| c.is_ascii_uppercase()));
             // f(x), f(x, y)
             let argument = |n: &Node| {
@@ -1339,7 +1381,20 @@ fn label(node: &Node) -> Option<String> {
                     .collect()
             })
         }
-        Node::Div(_) => derivative(node),
+        Node::Div(p) => derivative(node).or_else(|| {
+            // AB/CD: a ratio of segments
+            let segment = |n: &Node| {
+                matches!(n, Node::Mul(v) if v.len() == 2
+                    && v.iter().all(|n| matches!(n, Node::Var(x) if x.starts_with(|c: char| c.is_ascii_uppercase()))))
+            };
+            (segment(&p.0) && segment(&p.1)).then(|| Some(format!("{}/{}", label(&p.0)?, label(&p.1)?)))?
+        }),
+        // \cos\theta, \tan A
+        Node::Call(f @ (Func::Sin | Func::Cos | Func::Tan), v) => match &v[..] {
+            [Node::Var(x)] => Some(format!("{f:?} {x}")),
+            [angle] => label(angle).filter(|l| l == "angle").map(|l| format!("{f:?} {l}")),
+            _ => None,
+        },
         Node::Call(Func::Abs, v) => match &v[0] {
             Node::Mul(_) => label(&v[0]),
             _ => None,
@@ -1377,8 +1432,13 @@ fn derivative(node: &Node) -> Option<String> {
         _ => None,
     };
     let ((d, order, y), (e, times, x)) = (upper(&p.0)?, lower(&p.1)?);
-    let fits = d == e && order == times && x != y && matches!(d.as_str(), "d" | "partial");
-    fits.then(|| format!("{d}{order} {y}/{x}()"))
+    let fits = d == e && order == times && order > 0 && x != y && matches!(d.as_str(), "d" | "partial");
+    // dy/dx and y' are one name.
+    let primes = d == "d" && x == "x" && order <= 3;
+    fits.then(|| match primes {
+        true => format!("{y}{}()", "'".repeat(order as usize)),
+        false => format!("{d}{order} {y}/{x}()"),
+    })
 }
 
 /// The variable of a function's label: `x` in `f(x)`.
@@ -1530,6 +1590,22 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
         if let Some(region) = solve_absolute(terms, ops) {
             return Ok(Value::Region(region));
         }
+        // 1 ≤ |x| ≤ 3
+        if let ([low, term @ Node::Call(Func::Abs, _), high], [l, r]) = (terms, ops)
+            && let Some(a) = solve_absolute(&[low.clone(), term.clone()], &[*l])
+            && let Some(b) = solve_absolute(&[term.clone(), high.clone()], &[*r])
+            && let Some(region) = a.combine(SetOp::Intersection, &b)
+        {
+            return Ok(Value::Region(region));
+        }
+        // x ≠ ±1
+        if let ([term, bound], [Relation::Ne]) = (terms, ops)
+            && let Some(parts) = expand_signs(bound)
+        {
+            let all: Vec<Node> =
+                parts.into_iter().map(|p| Node::Rel(vec![term.clone(), p], vec![Relation::Ne])).collect();
+            return list(&all, false, policy, depth);
+        }
         if let ([a, b], [op]) = (terms, ops) {
             // One side is a name, the other has variables of its own: x > a.
             if let Node::Var(_) = a
@@ -1666,7 +1742,7 @@ fn solve_absolute(terms: &[Node], ops: &[Relation]) -> Option<Region> {
 }
 
 /// Slope and offset of a term that is linear in a variable with rational coefficients.
-fn linear(term: &Node, name: &str) -> Option<(num_rational::BigRational, num_rational::BigRational)> {
+pub fn linear(term: &Node, name: &str) -> Option<(num_rational::BigRational, num_rational::BigRational)> {
     if let Node::Var(v) = term {
         return (v == name).then(|| (num_rational::BigRational::one(), num_rational::BigRational::zero()));
     }
