@@ -1010,7 +1010,9 @@ fn is_prose(text: &str) -> bool {
         return true;
     }
     for (at, word) in word_positions(text) {
-        let command = at > 0 && text.as_bytes()[at - 1] == b'\\';
+        let command = at > 0 && text.as_bytes()[at - 1] == b'\\'
+            || text[..at].ends_with("\\begin{")
+            || text[..at].ends_with("\\end{");
         if word.len() >= 2
             && !command
             && at >= rest

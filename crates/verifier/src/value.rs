@@ -986,6 +986,26 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
                 None => err("a matrix"),
             }
         }
+        // 1/3 (1, 2, 2): a number times a vector.
+        Node::Mul(v)
+            if matches!(v.last(), Some(Node::Group { open: Delim::Paren, close: Delim::Paren, items })
+                if items.len() >= 2 && items.iter().all(is_plain_scalar) && !items.iter().any(is_dots))
+                && v[..v.len() - 1]
+                    .iter()
+                    .all(|n| is_plain_scalar(n) && constant_part(n) && infinity(n).is_none())
+                && !node.any(&mut |n| matches!(n, Node::Var(_) | Node::PlusMinus(..))) =>
+        {
+            let Some((Node::Group { items, .. }, scale)) = v.split_last() else { return err("a vector") };
+            let items = items
+                .iter()
+                .map(|x| {
+                    let mut parts = scale.to_vec();
+                    parts.push(x.clone());
+                    Node::Mul(parts)
+                })
+                .collect();
+            convert(&Node::Group { open: Delim::Paren, close: Delim::Paren, items }, policy, depth + 1)
+        }
         // P(3, 4): a named point.
         Node::Mul(v)
             if matches!(&v[..], [Node::Var(name), Node::Group { open: Delim::Paren, close: Delim::Paren, items }]
@@ -1182,11 +1202,14 @@ fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Result<Value, 
         && let ([term @ Node::Var(_), _], [Relation::Ne]) = (&terms[..], &ops[..])
         && !rest.is_empty()
         && rest.len() < 32
-        && rest.iter().all(|n| is_plain_scalar(n) && constant_part(n) && infinity(n).is_none())
     {
-        let mut all = vec![kept[0].clone()];
-        all.extend(rest.iter().map(|n| Node::Rel(vec![term.clone(), (*n).clone()], vec![Relation::Ne])));
-        return list(&all, false, policy, depth + 1);
+        let points: Vec<Node> =
+            rest.iter().flat_map(|n| expand_signs(n).unwrap_or_else(|| vec![(*n).clone()])).collect();
+        if points.iter().all(|n| is_plain_scalar(n) && constant_part(n) && infinity(n).is_none()) {
+            let mut all = vec![kept[0].clone()];
+            all.extend(points.into_iter().map(|n| Node::Rel(vec![term.clone(), n], vec![Relation::Ne])));
+            return list(&all, false, policy, depth + 1);
+        }
     }
     let mut values = Vec::new();
     for node in &kept {
