@@ -24,7 +24,11 @@
 //! | numeral in a base | number | the same number |
 //! | choice with content `(C) 12` | choice | the letters are equal |
 //! | choice with content `(C) 12` | `12` | the contents are equal |
+//! | `June 20` | `20` | the day of the month alone |
+//! | `x \equiv 3 \pmod 7` | `3 \pmod 7` | the same class |
 //! | `12:00` between times | ratio | times with times, ratios with ratios |
+
+use num_traits::{Signed, Zero};
 
 use crate::{
     lex::Delim,
@@ -32,9 +36,9 @@ use crate::{
     policy::{Base, Order, Percent, Policy, Units},
     scalar::{Outcome, Rounding, Scalar},
     series::Dotted,
-    syntax::Node,
+    syntax::{Constant, Func, Node},
     units,
-    value::{Answer, Time, Value, interval, to_region},
+    value::{Answer, Time, Value, interval, linear, to_region},
     verdict::Reason,
 };
 
@@ -48,7 +52,26 @@ pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
     {
         return no(Reason::DifferentValue);
     }
-    // The integer of a family of solutions may have any name.
+    if let (Some((_, Some(a))), Some((_, Some(b)))) = (&gold.parameter, &response.parameter)
+        && a != b
+    {
+        return no(Reason::DifferentValue);
+    }
+    // n ≡ 2 (mod 5) and n = 5k + 2, k ∈ Z
+    for (a, b) in [(gold, response), (response, gold)] {
+        if let (Value::Congruence { name: n, residue, modulus }, Value::Assign { name, value, .. }) =
+            (&a.value, &b.value)
+            && let (Value::Scalar(s), Some((k, Some(Constant::Integers)))) = (&**value, &b.parameter)
+            && let (Some(r), Some(m)) = (&residue.exact, modulus.exact.as_ref().filter(|m| !m.is_zero()))
+        {
+            let same = n == name
+                && s.variables().len() == 1
+                && linear(&s.node, k)
+                    .is_some_and(|(slope, offset)| slope.abs() == m.abs() && ((offset - r) / m).is_integer());
+            return if same { Outcome::yes(Reason::EqualExactly) } else { no(Reason::DifferentValue) };
+        }
+    }
+    // The parameter of a family of solutions may have any name.
     if let Some((from, to)) = parameters(gold, response) {
         let renamed = Answer {
             clean: response.clean.clone(),
@@ -63,9 +86,16 @@ pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
     work.values(&gold.value, &response.value, 0)
 }
 
-/// The names of the free integers of two families of solutions, if they differ: the response's and the gold answer's.
+/// The names of the parameters of two families of solutions, if they differ: the response's and the gold answer's.
 fn parameters(gold: &Answer, response: &Answer) -> Option<(String, String)> {
-    let name = |a: &Answer| a.parameter.clone().or_else(|| a.value.integer_name());
+    // Where one side names a real parameter the other has to name its own; integers are known by their letters.
+    let real = |a: &Answer| matches!(a.parameter, Some((_, Some(Constant::Reals | Constant::Rationals))));
+    let real = real(gold) || real(response);
+    let name = |a: &Answer| match &a.parameter {
+        Some((name, _)) => Some(name.clone()),
+        None if real => None,
+        None => a.value.integer_name(),
+    };
     if gold.parameter.is_none() && response.parameter.is_none() {
         return None;
     }
@@ -142,6 +172,20 @@ impl Work<'_> {
                 }
                 _ => no(Reason::DifferentKind),
             },
+            (Value::Date { month, day, year }, Value::Date { month: m, day: d, year: y }) => {
+                if (month, day, year) == (m, d, y) {
+                    Outcome::yes(Reason::EqualExactly)
+                } else {
+                    no(Reason::DifferentValue)
+                }
+            }
+            (Value::Date { day, .. }, Value::Scalar(s)) | (Value::Scalar(s), Value::Date { day, .. }) => {
+                if s.unit.is_none() {
+                    Scalar::int(i64::from(*day)).compare(s, self.rounding)
+                } else {
+                    no(Reason::DifferentKind)
+                }
+            }
             (Value::Ratio(x), Value::Ratio(y)) => self.ratios(x, y),
             (Value::Ratio(r), Value::Scalar(s)) | (Value::Scalar(s), Value::Ratio(r)) if r.len() == 2 => {
                 self.quotient(r, s)
@@ -162,14 +206,20 @@ impl Work<'_> {
                 Value::Congruence { name: n, residue: r, modulus: m },
                 Value::Congruence { name: n2, residue: r2, modulus: m2 },
             ) => {
-                let same_modulus = n == n2 && m.compare(m2, self.rounding).equal;
-                let steps = Scalar::new(Node::Div(Box::new((r.minus(r2).node, m.node.clone()))));
-                if same_modulus && steps.exact.is_some_and(|q| q.is_integer()) {
-                    Outcome::yes(Reason::EqualExactly)
+                if n == n2 {
+                    self.classes((r, m), (r2, m2))
                 } else {
                     no(Reason::DifferentValue)
                 }
             }
+            // x ≡ 3 (mod 7) and the class 3 (mod 7) alone
+            (Value::Congruence { residue: r, modulus: m, .. }, Value::Scalar(s))
+            | (Value::Scalar(s), Value::Congruence { residue: r, modulus: m, .. }) => match &s.node {
+                Node::Call(Func::Mod, v) if s.unit.is_none() => {
+                    self.classes((r, m), (&Scalar::new(v[0].clone()), &Scalar::new(v[1].clone())))
+                }
+                _ => no(Reason::DifferentKind),
+            },
             (Value::System(x), Value::System(y)) => {
                 if x.len() != y.len() {
                     return no(Reason::DifferentLength);
@@ -367,6 +417,13 @@ impl Work<'_> {
     }
 
     fn scalars(&mut self, x: &Scalar, y: &Scalar) -> Outcome {
+        // 5 (mod 12) and 5 (mod 11) are different classes, though both remainders are 5.
+        if let (Node::Call(Func::Mod, v), Node::Call(Func::Mod, w)) = (&x.node, &y.node)
+            && let (Some(m), Some(n)) = (Scalar::new(v[1].clone()).exact, Scalar::new(w[1].clone()).exact)
+            && m != n
+        {
+            return no(Reason::DifferentValue);
+        }
         // A soft unit is a variable if the other side has that variable.
         if let Some(outcome) = self.soft(x, y) {
             return outcome;
@@ -468,6 +525,16 @@ impl Work<'_> {
             return no(Reason::DifferentBase);
         }
         outcome
+    }
+
+    /// Residue classes: the same modulus, and residues that differ by a multiple of it.
+    fn classes(&mut self, (r, m): (&Scalar, &Scalar), (r2, m2): (&Scalar, &Scalar)) -> Outcome {
+        let steps = Scalar::new(Node::Div(Box::new((r.minus(r2).node, m.node.clone()))));
+        if m.compare(m2, self.rounding).equal && steps.exact.is_some_and(|q| q.is_integer()) {
+            Outcome::yes(Reason::EqualExactly)
+        } else {
+            no(Reason::DifferentValue)
+        }
     }
 
     /// `5 m` against an expression in `m`.
@@ -765,7 +832,7 @@ const ANGLE: units::Dimension = [0, 0, 0, 0, 0, 0, 1, 0];
 
 /// One degree in radians.
 fn degree() -> Node {
-    Node::Div(Box::new((Node::Const(crate::syntax::Constant::Pi), Node::int(180))))
+    Node::Div(Box::new((Node::Const(Constant::Pi), Node::int(180))))
 }
 
 /// Whether a fraction of integers can be reduced, or could be an integer.

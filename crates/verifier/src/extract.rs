@@ -364,7 +364,12 @@ impl View<'_> {
                 || content.ends_with(':') && content.starts_with(|c: char| c.is_alphabetic())
                 || line.trim_end().ends_with(':')
                 || numbered_heading(content);
-            if heading || answer_word(content) {
+            // At the very end a line of words that is an answer in itself: "#### all real numbers".
+            let answer = heading
+                && self.full[line_end..].trim().is_empty()
+                && !content.ends_with(':')
+                && matches!(readable(content, self.policy), Reading::Value);
+            if heading && !answer || answer_word(content) {
                 end = at;
                 continue;
             }
@@ -593,6 +598,9 @@ impl View<'_> {
                 end += next + more.outer;
             }
             let or = connector_is_or(&content[span.outer..end]);
+            if let Some(f) = self.retracted(p + end) {
+                return Some(f);
+            }
             if let Some(reason) = hedges_after(&content[end..]) {
                 return Some(Err(reason));
             }
@@ -625,7 +633,13 @@ impl View<'_> {
             return Some(Err(Reason::Hedged));
         }
         match readable(sentence, self.policy) {
-            Reading::Value => return Some(found(self.full, p..p + sentence.len(), Source::Phrase)),
+            Reading::Value => {
+                if let Some(f) = self.retracted(p + sentence.len()) {
+                    return Some(f);
+                } else {
+                    return Some(found(self.full, p..p + sentence.len(), Source::Phrase));
+                }
+            }
             Reading::Text if !value_only && !sentence.bytes().any(|c| c.is_ascii_digit()) => {
                 // "C because ..." has been cut by the choice rule below.
                 let lead = leading_letter(sentence);
@@ -638,6 +652,9 @@ impl View<'_> {
         if let Some(end) = leading_value(sentence)
             && matches!(readable(&sentence[..end], self.policy), Reading::Value)
         {
+            if let Some(f) = self.retracted(p + end) {
+                return Some(f);
+            }
             return Some(found(self.full, p..p + end, Source::Phrase));
         }
         if let Some(end) = leading_letter(sentence) {
@@ -652,6 +669,33 @@ impl View<'_> {
             None if sentence.trim().is_empty() => None,
             None => Some(found(self.full, p..p + sentence.len(), Source::Phrase)),
         }
+    }
+
+    /// What counts after "10, no wait, it is 11": the value behind the retraction, or nothing.
+    fn retracted(&self, end: usize) -> Option<Found> {
+        let rest = &self.full[end..];
+        let body = rest.trim_start_matches(|c: char| {
+            c.is_whitespace()
+                || matches!(c, '$' | '*' | '.' | ',' | ';' | '\\' | ')' | ']' | '-' | '–' | '—' | '…' | '!')
+        });
+        let head: String = body.chars().take(20).collect::<String>().to_ascii_lowercase();
+        let marks = [
+            "no wait",
+            "no, wait",
+            "wait,",
+            "wait.",
+            "wait no",
+            "wait -",
+            "wait—",
+            "hmm, no",
+            "oops",
+            "scratch that",
+        ];
+        if !marks.iter().any(|m| head.starts_with(m)) {
+            return None;
+        }
+        let behind = View { full: self.full, start: end + (rest.len() - body.len()), policy: self.policy };
+        Some(behind.last_value().unwrap_or(Err(Reason::Hedged)))
     }
 
     /// Without any mark.
@@ -690,13 +734,36 @@ impl View<'_> {
                 return Some(found(self.full, at..at + word.len(), Source::Last));
             }
         }
-        let range = last_choice(text)?;
-        Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last))
+        let mut text = text;
+        for _ in 0..8 {
+            let range = last_choice(text)?;
+            let head = text[..range.start].trim_end_matches([' ', '*', '$']);
+            // "(B), not (C)"
+            if let Some(before) =
+                ["not", "n't", "not option", "not choice"].iter().find_map(|w| head.strip_suffix(w))
+            {
+                text = before;
+                continue;
+            }
+            // "(A) or (B)" decides nothing.
+            let list = head.strip_suffix("or").map(|h| h.trim_end_matches([' ', ',', '*', '$']));
+            if list.is_some_and(|l| choice_in(l).is_some_and(|r| r.end == l.len())) {
+                return Some(Err(Reason::Hedged));
+            }
+            return Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last));
+        }
+        Some(Err(Reason::Negated))
     }
 
     /// A number with the unit of measurement behind it.
     fn with_unit(&self, text: &str, number: Range<usize>) -> Range<usize> {
         let tail = &text[number.end..floor_boundary(text, number.end + 40)];
+        for word in [" percent", " per cent"] {
+            let rest = tail.strip_prefix(word);
+            if rest.is_some_and(|r| !r.starts_with(|c: char| c.is_alphabetic())) {
+                return number.start..number.end + word.len();
+            }
+        }
         let Some((at, word)) = word_positions(tail).next() else { return number };
         let unit = match word {
             "in" | "a" | "A" | "t" | "K" | "V" | "W" | "J" | "N" | "l" => false,
@@ -753,6 +820,13 @@ impl View<'_> {
             if let Some(reason) = hedges_after(&text[s.outer_end..]) {
                 return Some(Err(reason));
             }
+            if let Some((parts, from)) = listed_spans(text, &s.inner) {
+                return Some(Ok(Extraction {
+                    text: parts,
+                    span: self.start + from..self.start + s.inner.end,
+                    source: Source::Last,
+                }));
+            }
             return Some(found(
                 self.full,
                 self.start + s.inner.start..self.start + s.inner.end,
@@ -795,6 +869,16 @@ impl View<'_> {
             return Some(found(self.full, self.start + group.start..self.start + group.end, Source::Last));
         }
         let mut start = range.start;
+        // "on June 20"
+        let head = text[..start].trim_end();
+        let word = head.rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |n| n + 1);
+        let word = floor_boundary(head, word);
+        if (3..=9).contains(&(head.len() - word))
+            && let Ok(Answer { value: Value::Date { .. }, .. }) =
+                Answer::read(&text[word..range.end], self.policy)
+        {
+            return Some(found(self.full, self.start + word..self.start + range.end, Source::Last));
+        }
         // "3 or 4" is a list; so is "are 3 and 4".
         let mut joined = 0;
         while joined < 16 {
@@ -856,7 +940,7 @@ fn before_remark(text: &str) -> Option<usize> {
     if t.ends_with(')')
         && let Some(open) = t.rfind(" (")
         && !t[open..].contains('\n')
-        && words(&t[open..]) >= 2
+        && (words(&t[open..]) >= 2 || t[open..].starts_with(" (not "))
         && t[t[..open].rfind(['\n', '.']).map_or(0, |n| n + 1)..open]
             .contains(|c: char| c.is_ascii_digit() || c == '$')
     {
@@ -926,7 +1010,9 @@ fn is_prose(text: &str) -> bool {
         return true;
     }
     for (at, word) in word_positions(text) {
-        let command = at > 0 && text.as_bytes()[at - 1] == b'\\';
+        let command = at > 0 && text.as_bytes()[at - 1] == b'\\'
+            || text[..at].ends_with("\\begin{")
+            || text[..at].ends_with("\\end{");
         if word.len() >= 2
             && !command
             && at >= rest
@@ -1093,7 +1179,7 @@ struct Span {
 fn span_at(text: &str) -> Option<Span> {
     for (open, close) in [("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("**", "**"), ("$", "$")] {
         let Some(rest) = text.strip_prefix(open) else { continue };
-        let Some(n) = rest.find(close) else { continue };
+        let Some(n) = (if open == "$" { dollar(rest) } else { rest.find(close) }) else { continue };
         // "$5 and $7": amounts, not a span.
         if open == "$" && is_currency(&rest[..n]) {
             return None;
@@ -1116,6 +1202,39 @@ fn span_at(text: &str) -> Option<Span> {
         return Some(Span { inner, outer });
     }
     None
+}
+
+/// The spans that stand before the last one in a list that a plural verb announces: "the values are $1$, $2$ and $3$".
+fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
+    let (open, close) = if text[..last.start].ends_with("\\(") { ("\\(", "\\)") } else { ("$", "$") };
+    let mut start = last.start.checked_sub(open.len()).filter(|at| text[*at..].starts_with(open))?;
+    let mut parts = vec![text[last.clone()].trim()];
+    let mut or = false;
+    while parts.len() < 32 {
+        let head = &text[..start];
+        let Some(end) = head.rfind(close).filter(|end| head.len() - end < 16) else { break };
+        let Some(joins) = connector(&head[end + close.len()..]) else { break };
+        let Some(previous) = head[..end].rfind(open).filter(|at| end - at < 400) else { break };
+        or |= joins;
+        parts.push(head[previous + open.len()..end].trim());
+        start = previous;
+    }
+    let announced = text[..start].trim_end().trim_end_matches(':').ends_with(" are");
+    if parts.len() < 2 || !announced || parts.iter().any(|p| p.is_empty()) {
+        return None;
+    }
+    parts.reverse();
+    Some((parts.join(if or { " or " } else { ", " }), start + open.len()))
+}
+
+/// The first dollar sign that no backslash makes a currency.
+fn dollar(text: &str) -> Option<usize> {
+    text.match_indices('$').map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'))
+}
+
+/// The last dollar sign that no backslash makes a currency.
+fn last_dollar(text: &str) -> Option<usize> {
+    text.rmatch_indices('$').map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'))
 }
 
 /// Whether the text between two dollar signs is prose, so that the first sign is a currency.
@@ -1162,11 +1281,12 @@ fn last_span(text: &str) -> Option<LastSpan> {
         }
     }
     // Single dollars: the last pair.
-    if let Some(end) = text.rfind('$')
+    let signs = |t: &str| t.match_indices('$').filter(|(at, _)| !t[..*at].ends_with('\\')).count();
+    if let Some(end) = last_dollar(text)
         && !text[..end].ends_with('$')
-        && let Some(start) = text[..end].rfind('$')
+        && let Some(start) = last_dollar(&text[..end])
         && !text[..start].ends_with('$')
-        && text[..start].matches('$').count().is_multiple_of(2)
+        && signs(&text[..start]).is_multiple_of(2)
         && !is_currency(&text[start + 1..end])
     {
         offer(start + 1..end, end + 1);
@@ -1272,10 +1392,14 @@ fn last_choice(text: &str) -> Option<Range<usize>> {
     if text.bytes().any(|c| c.is_ascii_digit()) {
         return None;
     }
-    let b = text.as_bytes();
     if text.trim().len() < 12 {
         return None; // just an answer, read as a whole
     }
+    choice_in(text)
+}
+
+fn choice_in(text: &str) -> Option<Range<usize>> {
+    let b = text.as_bytes();
     let bracketed = (0..b.len().saturating_sub(2))
         .rev()
         .find(|&i| b[i] == b'(' && b[i + 1].is_ascii_uppercase() && b[i + 2] == b')');

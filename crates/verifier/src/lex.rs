@@ -1257,6 +1257,8 @@ impl Lexer<'_> {
             "varphi" => Tok::Name("phi".into()),
             "varepsilon" => Tok::Name("epsilon".into()),
             "vartheta" => Tok::Name("theta".into()),
+            "imath" if self.bold => Tok::Name("vector i".into()),
+            "jmath" if self.bold => Tok::Name("vector j".into()),
             "ell" => Tok::Name("ell".into()),
             "dollar" => Tok::Currency("$"),
             "euro" => Tok::Currency("€"),
@@ -1278,7 +1280,8 @@ impl Lexer<'_> {
                         self.push(Tok::Const(constant), start);
                         return Ok(());
                     }
-                    if letter {
+                    let dotless = ["\\imath}", "\\jmath}"].iter().any(|n| self.s[at + 1..].starts_with(n));
+                    if letter || dotless {
                         self.bold = true;
                     }
                     self.i = at + 1;

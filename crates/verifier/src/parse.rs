@@ -20,6 +20,7 @@ const SET: u8 = 20;
 const RATIO: u8 = 30;
 const CHOOSE: u8 = 35;
 const SUM: u8 = 40;
+const MOD: u8 = 42;
 const SIGN: u8 = 45;
 const PRODUCT: u8 = 50;
 const IMPLIED: u8 = 51;
@@ -45,8 +46,24 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
     if tokens.is_empty() {
         return Err(SyntaxError::Empty);
     }
-    if let Some(rewritten) = angled(tokens).or_else(|| listed_condition(tokens)) {
+    match moduli(tokens) {
+        Some(rewritten) => parse_answer(source, &rewritten),
+        None => parse_answer(source, tokens),
+    }
+}
+
+fn parse_answer(source: &str, tokens: &[Token]) -> Parsed {
+    if let Some(rewritten) =
+        angled(tokens).or_else(|| listed_condition(tokens)).or_else(|| probability(tokens))
+    {
         return parse_tokens(source, &rewritten);
+    }
+    // \ell: 3x - y = 2
+    if let [Token { tok: Tok::Name(line), .. }, Token { tok: Tok::Colon, .. }, equation @ ..] = tokens
+        && line == "ell"
+        && equation.iter().any(|t| t.tok == Tok::Rel(Relation::Eq))
+    {
+        return parse_tokens(source, equation);
     }
     // f: x \mapsto 2x
     if let Some(at) = tokens.iter().take(16).position(|t| t.tok == Tok::MapsTo)
@@ -61,6 +78,72 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
         return Ok(Node::Rel(vec![left, right], vec![Relation::Eq]));
     }
     parse_tokens(source, tokens)
+}
+
+/// `11 (mod 6)` and `11 (\text{mod } 6)` as `11 \bmod 6`, if there is such a bracket or word.
+fn moduli(tokens: &[Token]) -> Option<Vec<Token>> {
+    let is_word = |t: &Token| matches!(&t.tok, Tok::Word(w) if w.eq_ignore_ascii_case("mod"));
+    let is_mod = |t: Option<&Token>| t.is_some_and(|t| t.tok == Tok::Mod || is_word(t));
+    let opens = |k: usize| tokens[k].tok == Tok::Open(Delim::Paren) && is_mod(tokens.get(k + 1));
+    if !(1..tokens.len()).any(|k| opens(k) || is_word(&tokens[k])) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(tokens.len());
+    // For each open bracket whether it is dropped.
+    let mut brackets = Vec::new();
+    for (k, token) in tokens.iter().enumerate() {
+        match token.tok {
+            Tok::Open(_) => {
+                let dropped = k > 0 && opens(k);
+                brackets.push(dropped);
+                if dropped {
+                    continue;
+                }
+            }
+            Tok::Close(_) if brackets.pop() == Some(true) => continue,
+            _ => {}
+        }
+        let mut token = token.clone();
+        if k > 0 && is_word(&token) {
+            token.tok = Tok::Mod;
+        }
+        out.push(token);
+    }
+    Some(out)
+}
+
+/// `P(X = 2) = 3/8`: what stands in the bracket of a probability or an expectation only names it.
+fn probability(tokens: &[Token]) -> Option<Vec<Token>> {
+    let [
+        Token { tok: Tok::Name(name), .. },
+        Token { tok: Tok::Open(Delim::Paren | Delim::Bracket), .. },
+        rest @ ..,
+    ] = tokens
+    else {
+        return None;
+    };
+    if !matches!(name.as_str(), "P" | "E") {
+        return None;
+    }
+    let mut depth = 1;
+    let end = rest.iter().position(|t| {
+        match t.tok {
+            Tok::Open(_) => depth += 1,
+            Tok::Close(_) => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    })?;
+    let event = |t: &Token| matches!(t.tok, Tok::Rel(_) | Tok::Mid | Tok::Bar | Tok::Cup | Tok::Cap);
+    let value = &rest[end + 1..];
+    if !rest[..end].iter().any(event)
+        || !matches!(value.first()?.tok, Tok::Rel(Relation::Eq | Relation::Approx))
+    {
+        return None;
+    }
+    let mut named = vec![tokens[0].clone()];
+    named.extend(value.iter().cloned());
+    Some(named)
 }
 
 /// `<1, 2, 3>`: a vector between relation signs.
@@ -162,6 +245,8 @@ impl Parser<'_> {
         match items.len() {
             0 => Err(self.expected("an answer")),
             1 => Ok(items.remove(0)),
+            // n ≡ 1, 5 (mod 6)
+            _ if residues(&mut items) => Ok(if or { Node::Or(items) } else { Node::List(items) }),
             // 2 hours and 30 minutes
             _ if !or && mixed_quantity(&items) => Ok(Node::Add(items)),
             // x > 1 and x < 3: both hold.
@@ -444,7 +529,8 @@ impl Parser<'_> {
                 Plan::Operand(IMPLIED, Join::Multiply)
             }
             Tok::Slash if PRODUCT >= min => Plan::Operand(IMPLIED + 1, Join::Divide),
-            Tok::Mod if SIGN >= min => Plan::Operand(SIGN + 1, Join::Mod),
+            // A sign before the residue belongs to it: -1 mod 6 is 5.
+            Tok::Mod if MOD >= min => Plan::Operand(SIGN + 1, Join::Mod),
             Tok::Plus if SUM >= min => Plan::Operand(SUM + 1, Join::Add),
             Tok::Minus if SUM >= min => Plan::Operand(SUM + 1, Join::Subtract),
             Tok::PlusMinus | Tok::MinusPlus if SUM >= min => {
@@ -532,12 +618,16 @@ impl Parser<'_> {
             {
                 let digits = self.base_digits(take(left));
                 let at = if self.word_at(1).as_deref() == Some("in") { 3 } else { 2 };
-                let (Some(digits), Some(Tok::Number(base)), Some(Tok::Close(Delim::Paren))) =
-                    (digits, self.peek_at(at), self.peek_at(at + 1))
-                else {
+                let base = match self.peek_at(at) {
+                    Some(Tok::Number(n)) => n.to_i64(),
+                    Some(Tok::Word(w)) => words::number(&[&w.to_ascii_lowercase()])
+                        .and_then(|(n, _)| n.is_integer().then(|| n.to_integer().try_into().ok())?),
+                    _ => None,
+                };
+                let (Some(digits), Some(Tok::Close(Delim::Paren))) = (digits, self.peek_at(at + 1)) else {
                     return Err(self.expected("a base in the brackets"));
                 };
-                let Some(base) = base.to_i64().filter(|b| (2..=36).contains(b)) else {
+                let Some(base) = base.filter(|b| (2..=36).contains(b)) else {
                     return Err(self.expected("a base from 2 to 36"));
                 };
                 self.pos += at + 2;
@@ -769,7 +859,11 @@ impl Parser<'_> {
                 self.pos += 1;
                 return Ok(Plan::Operand(SUM + 1, if word == "minus" { Join::Subtract } else { Join::Add }));
             }
-            "base" if matches!(self.peek_at(1), Some(Tok::Number(_))) => {
+            "base" | "in"
+                if matches!(self.peek_at(usize::from(word == "in") + 1), Some(Tok::Number(_)))
+                    && (word == "base" || self.word_at(1).as_deref() == Some("base")) =>
+            {
+                self.pos += usize::from(word == "in");
                 let Some(digits) = self.base_digits(take(left)) else {
                     return Err(self.expected("a numeral before the base"));
                 };
@@ -880,20 +974,30 @@ impl Parser<'_> {
 
     /// `60 \frac{\text{km}}{\text{h}}`.
     fn fraction_unit(&mut self) -> Option<Unit> {
-        let name = |p: &Self, at: usize| match p.peek_at(at) {
-            Some(Tok::Word(w)) => units::canonical(w),
-            _ => None,
+        // {m}, {m^2}, {m^{2}}: the unit, its power and the place behind it
+        let part = |p: &Self, open: usize| {
+            let Some(Tok::Word(w)) = p.peek_at(open + 1) else { return None };
+            let name = units::canonical(w)?;
+            let (mut at, mut power) = (open + 2, 1);
+            if p.peek_at(at) == Some(&Tok::Caret) {
+                let grouped = p.peek_at(at + 1) == Some(&Tok::Open(Delim::Group));
+                at += 1 + usize::from(grouped);
+                let Some(Tok::Number(n)) = p.peek_at(at) else { return None };
+                power = n.to_i64().filter(|n| (1..=9).contains(n))? as i32;
+                at += 1;
+                if grouped && p.peek_at(at) != Some(&Tok::Close(Delim::Group)) {
+                    return None;
+                }
+                at += usize::from(grouped);
+            }
+            let braces = p.peek_at(open) == Some(&Tok::Open(Delim::Group))
+                && p.peek_at(at) == Some(&Tok::Close(Delim::Group));
+            braces.then_some((name, power, at + 1))
         };
-        let braces = |p: &Self, open: usize| {
-            p.peek_at(open) == Some(&Tok::Open(Delim::Group))
-                && p.peek_at(open + 2) == Some(&Tok::Close(Delim::Group))
-        };
-        if !braces(self, 1) || !braces(self, 4) {
-            return None;
-        }
-        let unit = Unit::new([(name(self, 2)?, 1), (name(self, 5)?, -1)]);
-        self.pos += 7;
-        Some(unit)
+        let (upper, up, at) = part(self, 1)?;
+        let (lower, down, end) = part(self, at)?;
+        self.pos += end;
+        Some(Unit::new([(upper, up), (lower, -down)]))
     }
 
     /// `5 m`: one letter after a numeral and a space, at the end of the value.
@@ -1080,12 +1184,47 @@ impl Parser<'_> {
             Tok::Vulgar(n) => Ok(Node::Num(n.clone())),
             Tok::Name(name) => self.name(name.clone()),
             Tok::Const(Constant::E) if self.peek() == Some(&Tok::Under) => self.name("e".into()),
+            Tok::Const(c @ (Constant::Reals | Constant::Integers)) => Ok(self.signed_set(*c)),
             Tok::Const(c) => Ok(Node::Const(*c)),
             Tok::Dots => Ok(Node::Dots),
             _ => {
                 self.pos -= 1;
                 Err(self.expected("a value"))
             }
+        }
+    }
+
+    /// A set of numbers, and those of one sign: `\mathbb{R}^+`, `\mathbb{Z}_{>0}`.
+    #[inline(never)]
+    fn signed_set(&mut self, set: Constant) -> Node {
+        let caret = self.peek() == Some(&Tok::Caret);
+        if !caret && self.peek() != Some(&Tok::Under) {
+            return Node::Const(set);
+        }
+        let grouped = self.peek_at(1) == Some(&Tok::Open(Delim::Group));
+        let at = 1 + usize::from(grouped);
+        let (op, used) = match (self.peek_at(at), self.peek_at(at + 1)) {
+            (Some(Tok::Plus), _) => (Relation::Gt, 1),
+            (Some(Tok::Minus), _) if caret => (Relation::Lt, 1),
+            (Some(Tok::Rel(op)), Some(Tok::Number(n))) if !caret && op.is_order() && n.value.is_zero() => {
+                (*op, 2)
+            }
+            _ => return Node::Const(set),
+        };
+        let end = at + used + usize::from(grouped);
+        if grouped && self.peek_at(end - 1) != Some(&Tok::Close(Delim::Group)) {
+            return Node::Const(set);
+        }
+        match (set, op) {
+            (Constant::Reals, _) => {
+                self.pos += end;
+                Node::Rel(vec![Node::Var("?".into()), Node::int(0)], vec![op])
+            }
+            (Constant::Integers, Relation::Gt) => {
+                self.pos += end;
+                Node::Const(Constant::Naturals)
+            }
+            _ => Node::Const(set),
         }
     }
 
@@ -1238,6 +1377,15 @@ impl Parser<'_> {
         match words::number(&refs) {
             Some((value, used)) => {
                 self.pos += consumed[used - 1];
+                // two (2)
+                if let (Some(Tok::Open(Delim::Paren)), Some(Tok::Number(n)), Some(Tok::Close(Delim::Paren))) =
+                    (self.peek(), self.peek_at(1), self.peek_at(2))
+                {
+                    if n.value != value {
+                        return Err(self.expected("the same number in the brackets"));
+                    }
+                    self.pos += 3;
+                }
                 Ok(Node::Num(Number::rational(value)))
             }
             None => Err(self.expected("a value")),
@@ -1679,6 +1827,27 @@ impl Parser<'_> {
     }
 }
 
+/// Gives every residue of a list `n ≡ a, b (mod m)` its name and the modulus that stands once; says whether it was one.
+fn residues(items: &mut [Node]) -> bool {
+    let [Node::Rel(terms, ops), rest @ .., Node::Call(Func::Mod, last)] = &*items else { return false };
+    let ([Node::Var(name), first], [Relation::Congruent], [residue, modulus]) =
+        (&terms[..], &ops[..], &last[..])
+    else {
+        return false;
+    };
+    let plain = |n: &Node| !matches!(n, Node::Rel(..) | Node::Call(Func::Mod, _) | Node::Dots);
+    if !plain(first) || !rest.iter().all(plain) || modulus.size_within(64).is_none() {
+        return false;
+    }
+    let (name, modulus) = (name.clone(), modulus.clone());
+    let all: Vec<Node> = [first].into_iter().chain(rest).chain([residue]).cloned().collect();
+    for (item, residue) in items.iter_mut().zip(all) {
+        let class = Node::Call(Func::Mod, vec![residue, modulus.clone()]);
+        *item = Node::Rel(vec![Node::Var(name.clone()), class], vec![Relation::Congruent]);
+    }
+    true
+}
+
 /// Order relations that all bound the same single variable.
 fn bounds_of_one_name(items: &[Node]) -> bool {
     let name = |n: &Node| match n {
@@ -1698,7 +1867,10 @@ fn mixed_quantity(items: &[Node]) -> bool {
     items.len() <= 4
         && items.iter().all(|n| match n {
             Node::Quantity(_, u, false) => {
-                let fits = !u.is_currency()
+                // 12 dollars and 50 cents
+                let cents = u.factors == [("¢", 1)];
+                let fits = (!u.is_currency() || seen.is_empty())
+                    && (cents || !seen.first().is_some_and(|f| f.is_currency()))
                     && !seen.contains(&u)
                     && seen.first().is_none_or(|f| f.measure().0 == u.measure().0);
                 seen.push(u);

@@ -4,13 +4,13 @@
 //! of the terms each running in steps of their own (`1/(1·2) + 1/(2·3) + ... + 1/(99·100)`). Without a rule nothing is claimed.
 
 use num_rational::BigRational;
-use num_traits::{One, Signed, Zero};
+use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::{
     limits,
     number::Number,
     scalar::{Rounding, Scalar},
-    syntax::{Big, BigParts, Node},
+    syntax::{Big, BigParts, Constant, Node},
     value::is_dots,
 };
 
@@ -51,6 +51,10 @@ fn big(kind: Big, from: i64, to: Node, body: Node) -> Node {
 pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
     let at = terms.iter().position(is_dots)?;
     let (prefix, suffix) = (&terms[..at], &terms[at + 1..]);
+    if suffix.is_empty() && kind == Big::Sum && (3..=32).contains(&prefix.len()) && is_small(prefix) {
+        let terms: Vec<_> = prefix.iter().map(exact).collect::<Option<_>>()?;
+        return geometric_sum(&terms).map(rational);
+    }
     if prefix.len() < 2
         || suffix.is_empty()
         || suffix.iter().any(is_dots)
@@ -190,6 +194,60 @@ fn unify(a: &Node, b: &Node, last: &Node, steps: &mut Option<BigRational>, depth
     }
     let mut parts = parts.into_iter();
     Some(a.map_children(&mut |_| parts.next().unwrap_or(Node::Dots)))
+}
+
+/// The sum of the infinite series that three or more terms in one ratio begin, if it converges.
+fn geometric_sum(terms: &[BigRational]) -> Option<BigRational> {
+    let first = terms.first().filter(|t| !t.is_zero())?;
+    let ratio = terms.get(1)? / first;
+    let geometric = terms.len() >= 3 && terms.windows(2).all(|w| w[1] == &w[0] * &ratio);
+    (geometric && ratio.abs() < BigRational::one()).then(|| first / (BigRational::one() - ratio))
+}
+
+/// The expression with its infinite geometric series `\sum_{n=a}^{\infty} c q^n` of rational numbers summed, if it has any.
+pub fn geometric_series(node: &Node) -> Option<Node> {
+    const TERMS: i64 = 8;
+    let endless = |n: &Node| matches!(n, Node::Big(Big::Sum, p) if p.to == Node::Const(Constant::Infinity));
+    let mut found = 0;
+    node.any(&mut |n| {
+        found += usize::from(endless(n));
+        false
+    });
+    if found == 0 || found > 4 {
+        return None;
+    }
+    fn sum(p: &BigParts) -> Option<Node> {
+        let from = exact(&p.from)?.to_integer().to_i64().filter(|k| (-1000..=1000).contains(k))?;
+        // Powers, products and quotients only: no rule that the first terms could hide.
+        let simple = |n: &Node| {
+            matches!(
+                n,
+                Node::Num(_)
+                    | Node::Var(_)
+                    | Node::Neg(_)
+                    | Node::Mul(_)
+                    | Node::Div(_)
+                    | Node::Pow(_)
+                    | Node::Add(_)
+            )
+        };
+        if p.body.size_within(64).is_none() || p.body.any(&mut |n| !simple(n)) {
+            return None;
+        }
+        let terms = (from..from + TERMS)
+            .map(|k| exact(&p.body.substitute(&p.var, &Node::int(k))))
+            .collect::<Option<Vec<_>>>()?;
+        geometric_sum(&terms).map(rational)
+    }
+    fn replace(node: &Node) -> Node {
+        match node {
+            Node::Big(Big::Sum, p) if p.to == Node::Const(Constant::Infinity) => {
+                sum(p).unwrap_or_else(|| node.clone())
+            }
+            _ => node.map_children(&mut replace),
+        }
+    }
+    Some(replace(node))
 }
 
 /// A list with dots, cut at them.

@@ -10,7 +10,7 @@ use crate::{
     policy::{Percent, Policy},
     region::{Interval, Region},
     scalar::{Rounding, Scalar},
-    series::dotted,
+    series::{self, dotted},
     syntax::{Big, Constant, Func, Node, Relation, SetOp},
     words,
 };
@@ -69,6 +69,12 @@ pub enum Value {
     },
     Ratio(Vec<Scalar>),
     Time(Time, Option<Vec<Scalar>>),
+    /// A day of the year, in words: `June 20`.
+    Date {
+        month: u8,
+        day: u8,
+        year: Option<u32>,
+    },
     Choice(char, Option<Box<Value>>),
     Cases(Vec<(Value, Value)>),
     /// Items with dots between them; none is the dots.
@@ -90,8 +96,9 @@ pub struct Answer {
     pub value: Value,
     /// The name that an inequality bounds or that is said to lie in a set.
     pub subject: Option<String>,
-    /// The free integer of a family of solutions: `k` in `π/4 + kπ, k ∈ Z`.
-    pub parameter: Option<String>,
+    /// The free parameter of a family of solutions and the set it runs through, if that is said: `k` in `π/4 + kπ, k ∈ Z`,
+    /// `c` in "c x for any constant c".
+    pub parameter: Option<(String, Option<Constant>)>,
 }
 
 impl Answer {
@@ -106,6 +113,9 @@ impl Answer {
         }
         let (value, node) = read_value(trimmed, policy)?;
         let (subject, parameter) = node.map_or((None, None), |n| (subject(&n), parameter(&n)));
+        let parameter = parameter
+            .or_else(|| constant_in_words(trimmed).map(|name| (name, None)))
+            .filter(|(name, _)| value.mentions(name));
         Ok(Answer { clean: clean(trimmed), value, subject, parameter })
     }
 }
@@ -246,12 +256,35 @@ fn subject(node: &Node) -> Option<String> {
     }
 }
 
-/// The name that an item of a list says is an integer.
-fn parameter(node: &Node) -> Option<String> {
+/// The name in a remark such as "for any constant c" or "where c is an arbitrary constant".
+fn constant_in_words(text: &str) -> Option<String> {
+    if !text.contains("constant") || text.len() > 400 {
+        return None;
+    }
+    let at = [" for ", " where ", "{for ", "{where ", "(where ", "(for "]
+        .iter()
+        .filter_map(|w| text.find(w))
+        .min()?;
+    let mut names = plain(&text[at..])
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| w.len() == 1 && *w != "a" && w.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .map(str::to_string)
+        .collect::<Vec<_>>();
+    names.dedup();
+    if names.len() == 1 { names.pop() } else { None }
+}
+
+/// The name that an item of a list says lies in a set of numbers.
+fn parameter(node: &Node) -> Option<(String, Option<Constant>)> {
     let Node::List(items) = node else { return None };
     items.iter().skip(1).find_map(|n| match n {
         Node::Rel(terms, ops) if ops[..] == [Relation::In] => match (&terms[0], &terms[1]) {
-            (Node::Var(name), Node::Const(Constant::Integers | Constant::Naturals)) => Some(name.clone()),
+            (
+                Node::Var(name),
+                Node::Const(
+                    set @ (Constant::Integers | Constant::Naturals | Constant::Reals | Constant::Rationals),
+                ),
+            ) => Some((name.clone(), Some(*set))),
             _ => None,
         },
         _ => None,
@@ -264,12 +297,18 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
         return Ok((Value::Region(Region::all()), None));
     }
     if policy.choices
-        && let Some(choice) = choice(&plain, policy).or_else(|| choices(&plain))
+        && let Some(choice) = choices(&plain).or_else(|| choice(&plain, policy))
     {
         return Ok((choice, None));
     }
     if let Some(value) = special(&plain) {
         return Ok((value, None));
+    }
+    if let Some(value) = reals_except(text, policy) {
+        return Ok((value, None));
+    }
+    if let Some((month, day, year)) = date(&plain) {
+        return Ok((Value::Date { month, day, year }, None));
     }
     if let Some(time) = time(&plain) {
         let ratio =
@@ -297,6 +336,7 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
         .all(|t| matches!(t.tok, Tok::Word(_) | Tok::And | Tok::Or | Tok::Minus | Tok::Comma | Tok::Prime));
     match parse::parse(text, &tokens) {
         Ok(node) => {
+            let node = family(node);
             if only_words
                 && !matches!(
                     node,
@@ -316,6 +356,20 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
             Ok((value, kept.then_some(node)))
         }
         Err(e) => words().ok_or(e),
+    }
+}
+
+/// `{kπ | k ∈ Z}` as the family `kπ, k ∈ Z`.
+fn family(node: Node) -> Node {
+    match node {
+        Node::Builder(p)
+            if is_integer_condition(&p.1)
+                && matches!(&p.1, Node::Rel(t, _) if matches!(&t[0], Node::Var(k)
+                    if p.0 != t[0] && is_plain_scalar(&p.0) && p.0.variables().contains(k))) =>
+        {
+            Node::List(vec![p.0, p.1])
+        }
+        node => node,
     }
 }
 
@@ -378,6 +432,13 @@ fn wordy(plain: &str, policy: &Policy) -> Option<Value> {
         || opens != plain.matches(')').count()
     {
         return None;
+    }
+    // "Yes, it is."
+    if let Some((word, rest)) = plain.split_once(',')
+        && matches!(word.to_ascii_lowercase().as_str(), "yes" | "no")
+        && !rest.contains(|c: char| c.is_ascii_digit())
+    {
+        return Some(Value::Text(word.to_ascii_lowercase()));
     }
     // "Jack and Jill" is "Jill and Jack".
     let mut parts: Vec<String> = plain
@@ -528,10 +589,110 @@ fn special(plain: &str) -> Option<Value> {
         {
             Value::Region(Region::all())
         }
+        "all positive real numbers" | "all positive reals" | "positive real numbers" => {
+            Value::Region(Region::relation(Relation::Gt, Scalar::int(0))?)
+        }
+        "all negative real numbers" | "all negative reals" | "negative real numbers" => {
+            Value::Region(Region::relation(Relation::Lt, Scalar::int(0))?)
+        }
+        "all nonnegative real numbers"
+        | "all nonnegative reals"
+        | "nonnegative real numbers"
+        | "all non negative real numbers" => Value::Region(Region::relation(Relation::Ge, Scalar::int(0))?),
+        "all positive integers" | "positive integers" | "all natural numbers" | "natural numbers" => {
+            Value::Numbers(Constant::Naturals)
+        }
         "all integers" | "integers" | "any integer" => Value::Numbers(Constant::Integers),
         "true" | "false" | "yes" | "no" => Value::Text(words.to_string()),
         _ => return None,
     })
+}
+
+/// "all real numbers except 2": the words stand before the points that are left out.
+fn reals_except(text: &str, policy: &Policy) -> Option<Value> {
+    let at = [" except", " other than", " excluding"].iter().filter_map(|w| text.find(w)).min()?;
+    if at > 80 || text.len() > 400 {
+        return None;
+    }
+    let head = plain(&text[..at]);
+    let head = ["x", "y", "t", "n"]
+        .iter()
+        .find_map(|x| head.trim_end().strip_suffix(&format!(" {x}")))
+        .unwrap_or(&head);
+    let Some(Value::Region(region)) = special(head) else { return None };
+    let tail = text[at..].trim_start();
+    let tail = ["except for", "except when", "except", "other than", "excluding"]
+        .iter()
+        .find_map(|w| tail.strip_prefix(w))?;
+    // The bracket of \text{...} may close on either side.
+    let opens = tail.matches('{').count();
+    let tail = match tail.matches('}').count().cmp(&opens) {
+        std::cmp::Ordering::Greater if text[..at].contains('{') => {
+            match tail.trim_start().strip_prefix('}') {
+                Some(rest) => rest,
+                None => tail.trim_end().strip_suffix('}')?,
+            }
+        }
+        _ => tail,
+    };
+    fn points(value: Value) -> Option<Vec<Value>> {
+        match value {
+            Value::Scalar(s) if s.is_constant() => Some(vec![Value::Scalar(s)]),
+            Value::Assign { value, .. } => points(*value),
+            Value::List(v) | Value::Set(v) => {
+                v.into_iter().map(points).collect::<Option<Vec<_>>>().map(|v| v.concat())
+            }
+            _ => None,
+        }
+    }
+    let left_out = to_region(&Value::Set(points(read_value(trim(tail), policy).ok()?.0)?))?;
+    region.combine(SetOp::Difference, &left_out).map(Value::Region)
+}
+
+/// Month, day and year of a date in words: `June 20`, `20 June 2024`, `July 4th, 1999`.
+fn date(plain: &str) -> Option<(u8, u8, Option<u32>)> {
+    const MONTHS: [&str; 12] =
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    const NAMES: [&str; 12] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ];
+    if !(4..=24).contains(&plain.len()) {
+        return None;
+    }
+    let lower = plain.to_ascii_lowercase();
+    let words: Vec<&str> = lower.split([' ', ',']).filter(|w| !w.is_empty() && *w != "of").collect();
+    let month = |w: &str| {
+        let w = w.trim_end_matches('.');
+        MONTHS.iter().position(|m| *m == w).or_else(|| NAMES.iter().position(|m| *m == w))
+    };
+    let day = |w: &str| {
+        let n = ["st", "nd", "rd", "th"].iter().find_map(|s| w.strip_suffix(s)).unwrap_or(w);
+        n.parse::<u8>().ok().filter(|d| (1..=31).contains(d) && n.len() <= 2)
+    };
+    let (m, d) = match words[..] {
+        [a, b] | [a, b, _] => match (month(a), month(b)) {
+            (Some(m), None) => (m, day(b)?),
+            (None, Some(m)) => (m, day(a)?),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let year = match words.get(2) {
+        Some(y) => Some(y.parse::<u32>().ok().filter(|_| y.len() == 4)?),
+        None => None,
+    };
+    Some((m as u8 + 1, d, year))
 }
 
 /// `12:00`, `3 pm`, `3:45:10 p.m.`, `15:45`.
@@ -603,30 +764,45 @@ fn hex_numeral(plain: &str) -> Option<Node> {
     let digits = digits.trim().trim_matches(['(', ')']);
     let valid = !digits.is_empty()
         && digits.len() < 64
-        && digits.chars().all(|c| (c.is_ascii_digit() || c.is_ascii_uppercase()) && c.is_digit(base))
-        && digits.chars().any(|c| c.is_ascii_uppercase());
-    valid.then(|| Node::Base(digits.to_string(), base))
+        && digits.chars().all(|c| c.is_ascii_alphanumeric() && c.is_digit(base))
+        && digits.chars().any(|c| c.is_ascii_alphabetic());
+    // 2a_{11} is twice a term of a sequence; a last digit has no index, so 2a3_{16} is a numeral.
+    let small = digits.chars().any(|c| c.is_ascii_lowercase());
+    let valid = valid && (!small || digits.ends_with(|c: char| c.is_ascii_digit()));
+    valid.then(|| Node::Base(digits.to_ascii_uppercase(), base))
+}
+
+fn is_literal_zero(node: &Node) -> bool {
+    matches!(node, Node::Num(n) if n.value.is_zero())
 }
 
 /// All readings of the plus-minus signs. Independent, unless a minus-plus ties them together.
 fn expand_signs(node: &Node) -> Option<Vec<Node>> {
-    let (mut count, mut tied) = (0usize, false);
+    let (mut count, mut zeros, mut tied) = (0usize, 0usize, false);
     node.any(&mut |n| {
-        if let Node::PlusMinus(_, minus) = n {
-            count += 1;
-            tied |= *minus;
+        match n {
+            Node::PlusMinus(x, _) if is_literal_zero(x) => zeros += 1,
+            Node::PlusMinus(_, minus) => {
+                count += 1;
+                tied |= *minus;
+            }
+            _ => {}
         }
         false
     });
-    if count == 0 {
+    if count + zeros == 0 {
         return None;
     }
-    let readings: usize = if tied { 2 } else { 1 << count.min(8) };
+    let readings: usize = if tied && count > 0 { 2 } else { 1 << count.min(8) };
     if readings > limits::SIGNS {
         return None;
     }
     fn replace(node: &Node, signs: usize, next: &mut usize, tied: bool) -> Node {
         if let Node::PlusMinus(x, minus) = node {
+            // 7 ± 0 is 7, once.
+            if is_literal_zero(x) {
+                return (**x).clone();
+            }
             let bit = if tied { signs & 1 } else { (signs >> *next) & 1 };
             *next += 1;
             let x = replace(x, signs, next, tied);
@@ -642,6 +818,7 @@ fn scalar(node: &Node, policy: &Policy) -> Value {
         Node::Percent(x) if policy.percent == Percent::Ignore => (**x).clone(),
         n => n.clone(),
     };
+    let node = series::geometric_series(&node).unwrap_or(node);
     Value::Scalar(Box::new(Scalar::new(node)))
 }
 
@@ -808,6 +985,26 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
                 Some(matrix) => convert(&matrix, policy, depth + 1),
                 None => err("a matrix"),
             }
+        }
+        // 1/3 (1, 2, 2): a number times a vector.
+        Node::Mul(v)
+            if matches!(v.last(), Some(Node::Group { open: Delim::Paren, close: Delim::Paren, items })
+                if items.len() >= 2 && items.iter().all(is_plain_scalar) && !items.iter().any(is_dots))
+                && v[..v.len() - 1]
+                    .iter()
+                    .all(|n| is_plain_scalar(n) && constant_part(n) && infinity(n).is_none())
+                && !node.any(&mut |n| matches!(n, Node::Var(_) | Node::PlusMinus(..))) =>
+        {
+            let Some((Node::Group { items, .. }, scale)) = v.split_last() else { return err("a vector") };
+            let items = items
+                .iter()
+                .map(|x| {
+                    let mut parts = scale.to_vec();
+                    parts.push(x.clone());
+                    Node::Mul(parts)
+                })
+                .collect();
+            convert(&Node::Group { open: Delim::Paren, close: Delim::Paren, items }, policy, depth + 1)
         }
         // P(3, 4): a named point.
         Node::Mul(v)
@@ -989,8 +1186,31 @@ fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Result<Value, 
     if items.iter().any(is_dots) {
         return sequence(items, policy, depth);
     }
-    let kept: Vec<&Node> = items.iter().filter(|n| !is_integer_condition(n)).collect();
+    // Conditions are no items; in "a x + b, a, b ∈ R" the name before a condition belongs to it.
+    let mut kept: Vec<&Node> = Vec::new();
+    let mut condition = false;
+    for (k, node) in items.iter().enumerate().rev() {
+        condition = is_integer_condition(node) || condition && k > 0 && matches!(node, Node::Var(_));
+        if !condition {
+            kept.push(node);
+        }
+    }
+    kept.reverse();
     let kept: Vec<&Node> = if kept.is_empty() { items.iter().collect() } else { kept };
+    // x ≠ 1, -1
+    if let [Node::Rel(terms, ops), rest @ ..] = &kept[..]
+        && let ([term @ Node::Var(_), _], [Relation::Ne]) = (&terms[..], &ops[..])
+        && !rest.is_empty()
+        && rest.len() < 32
+    {
+        let points: Vec<Node> =
+            rest.iter().flat_map(|n| expand_signs(n).unwrap_or_else(|| vec![(*n).clone()])).collect();
+        if points.iter().all(|n| is_plain_scalar(n) && constant_part(n) && infinity(n).is_none()) {
+            let mut all = vec![kept[0].clone()];
+            all.extend(points.into_iter().map(|n| Node::Rel(vec![term.clone(), n], vec![Relation::Ne])));
+            return list(&all, false, policy, depth + 1);
+        }
+    }
     let mut values = Vec::new();
     for node in &kept {
         match expand_signs(node) {
@@ -1111,8 +1331,24 @@ fn label(node: &Node) -> Option<String> {
             {
                 return Some("inverse()".into());
             }
+            // \int_0^1 x\,dx and \lim_{x \to 0} f(x): what stands behind the sign of equality is the value.
+            let sign = match &parts[0] {
+                Node::Pow(p) => &p.0,
+                first => first,
+            };
+            if let Node::Var(name) = sign
+                && let "lim" | "int" | "iint" | "iiint" | "oint" = name.split('_').next().unwrap_or(name)
+            {
+                return Some(format!("{}()", name.split('_').next().unwrap_or(name)));
+            }
             let [Node::Var(head), rest @ ..] = &parts[..] else { return None };
             if matches!(head.as_str(), "angle" | "triangle" | "measuredangle" | "Delta" | "overarc") {
+                return Some(head.clone());
+            }
+            // \nabla f, \det A, \dim V
+            if matches!(head.as_str(), "nabla" | "det" | "dim" | "deg" | "rank")
+                && matches!(rest, [Node::Var(_)])
+            {
                 return Some(head.clone());
             }
             let capital = |n: &Node| matches!(n, Node::Var(v) if v.len() <= 3 && v.starts_with(|c: char| c.is_ascii_uppercase()));
@@ -1168,6 +1404,20 @@ fn label(node: &Node) -> Option<String> {
                     .collect()
             })
         }
+        Node::Div(p) => derivative(node).or_else(|| {
+            // AB/CD: a ratio of segments
+            let segment = |n: &Node| {
+                matches!(n, Node::Mul(v) if v.len() == 2
+                    && v.iter().all(|n| matches!(n, Node::Var(x) if x.starts_with(|c: char| c.is_ascii_uppercase()))))
+            };
+            (segment(&p.0) && segment(&p.1)).then(|| Some(format!("{}/{}", label(&p.0)?, label(&p.1)?)))?
+        }),
+        // \cos\theta, \tan A
+        Node::Call(f @ (Func::Sin | Func::Cos | Func::Tan), v) => match &v[..] {
+            [Node::Var(x)] => Some(format!("{f:?} {x}")),
+            [angle] => label(angle).filter(|l| l == "angle").map(|l| format!("{f:?} {l}")),
+            _ => None,
+        },
         Node::Call(Func::Abs, v) => match &v[0] {
             Node::Mul(_) => label(&v[0]),
             _ => None,
@@ -1176,6 +1426,42 @@ fn label(node: &Node) -> Option<String> {
         Node::Noted(x, _) => label(x),
         _ => None,
     }
+}
+
+/// `dy/dx`, `∂z/∂x`, `d²y/dx²` as a name.
+fn derivative(node: &Node) -> Option<String> {
+    let Node::Div(p) = node else { return None };
+    // d y or d^2 y: the sign, the order and the name
+    let upper = |n: &Node| match n {
+        Node::Mul(v) => match &v[..] {
+            [Node::Var(d), Node::Var(y)] => Some((d.clone(), 1, y.clone())),
+            [Node::Pow(p), Node::Var(y)] => match &**p {
+                (Node::Var(d), Node::Num(n)) => Some((d.clone(), n.to_i64()?, y.clone())),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    let lower = |n: &Node| match n {
+        Node::Mul(v) => match &v[..] {
+            [Node::Var(d), Node::Var(x)] => Some((d.clone(), 1, x.clone())),
+            [Node::Var(d), Node::Pow(p)] => match &**p {
+                (Node::Var(x), Node::Num(n)) => Some((d.clone(), n.to_i64()?, x.clone())),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    let ((d, order, y), (e, times, x)) = (upper(&p.0)?, lower(&p.1)?);
+    let fits = d == e && order == times && order > 0 && x != y && matches!(d.as_str(), "d" | "partial");
+    // dy/dx and y' are one name.
+    let primes = d == "d" && x == "x" && order <= 3;
+    fits.then(|| match primes {
+        true => format!("{y}{}()", "'".repeat(order as usize)),
+        false => format!("{d}{order} {y}/{x}()"),
+    })
 }
 
 /// The variable of a function's label: `x` in `f(x)`.
@@ -1220,6 +1506,18 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
     }
     if let ([Node::Var(name), Node::Call(Func::Mod, v)], [Relation::Congruent | Relation::Eq]) = (terms, ops)
     {
+        if let Some(parts) = expand_signs(&v[0]) {
+            return Ok(Value::List(
+                parts
+                    .into_iter()
+                    .map(|residue| Value::Congruence {
+                        name: name.clone(),
+                        residue: Box::new(Scalar::new(residue)),
+                        modulus: Box::new(Scalar::new(v[1].clone())),
+                    })
+                    .collect(),
+            ));
+        }
         return Ok(Value::Congruence {
             name: name.clone(),
             residue: Box::new(Scalar::new(v[0].clone())),
@@ -1314,6 +1612,22 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
         }
         if let Some(region) = solve_absolute(terms, ops) {
             return Ok(Value::Region(region));
+        }
+        // 1 ≤ |x| ≤ 3
+        if let ([low, term @ Node::Call(Func::Abs, _), high], [l, r]) = (terms, ops)
+            && let Some(a) = solve_absolute(&[low.clone(), term.clone()], &[*l])
+            && let Some(b) = solve_absolute(&[term.clone(), high.clone()], &[*r])
+            && let Some(region) = a.combine(SetOp::Intersection, &b)
+        {
+            return Ok(Value::Region(region));
+        }
+        // x ≠ ±1
+        if let ([term, bound], [Relation::Ne]) = (terms, ops)
+            && let Some(parts) = expand_signs(bound)
+        {
+            let all: Vec<Node> =
+                parts.into_iter().map(|p| Node::Rel(vec![term.clone(), p], vec![Relation::Ne])).collect();
+            return list(&all, false, policy, depth);
         }
         if let ([a, b], [op]) = (terms, ops) {
             // One side is a name, the other has variables of its own: x > a.
@@ -1451,7 +1765,7 @@ fn solve_absolute(terms: &[Node], ops: &[Relation]) -> Option<Region> {
 }
 
 /// Slope and offset of a term that is linear in a variable with rational coefficients.
-fn linear(term: &Node, name: &str) -> Option<(num_rational::BigRational, num_rational::BigRational)> {
+pub fn linear(term: &Node, name: &str) -> Option<(num_rational::BigRational, num_rational::BigRational)> {
     if let Node::Var(v) = term {
         return (v == name).then(|| (num_rational::BigRational::one(), num_rational::BigRational::zero()));
     }

@@ -1,4 +1,4 @@
-"""Expands groups.txt, second.txt and third.txt into cases.jsonl: every answer of a group against its gold answer, in rotating harmless
+"""Expands groups.txt and second.txt to fifth.txt into cases.jsonl: every answer of a group against its gold answer, in rotating harmless
 wrappings, and the equal and unequal answers swapped with the gold answer; then the whole responses of responses.jsonl. Python 3,
 standard library only.
 
@@ -73,7 +73,7 @@ def main():
         counts[kind] = n
         rows.append({"id": f"{kind}-{n}", "gold": gold, "response": response, "verdict": verdict, "kind": kind, "source": source})
 
-    for name, source in (("groups.txt", "hand"), ("second.txt", "second"), ("third.txt", "third")):
+    for name, source in (("groups.txt", "hand"), ("second.txt", "second"), ("third.txt", "third"), ("fourth.txt", "fourth"), ("fifth.txt", "fifth")):
         for line in (here / name).read_text().splitlines():
             if not line or line.startswith("#"):
                 continue

@@ -82,7 +82,7 @@ def main():
     parser.add_argument("--binary", default="target/release/verify")
     parser.add_argument("--cases", default=str(here.parent / "cases" / "cases.jsonl"))
     parser.add_argument("--show", choices=["verify", "math-verify", "string"])
-    parser.add_argument("--source", help="only the cases of these sources: hand, second, third, joined by commas")
+    parser.add_argument("--source", help="only the cases of these sources: hand, second, third, fourth, fifth, joined by commas")
     parser.add_argument("--sample", type=int, help="so many cases drawn at random, always the same")
     args = parser.parse_args()
     cases = [json.loads(line) for line in open(args.cases)]
