@@ -245,7 +245,7 @@ fn bad_input_is_refused_before_anything_is_written() {
     }
     let place = Place::new(good);
     place.run(tiny("reward-llama").path(), &[]).code(2).stderr(contains("reward model"));
-    place.run(Path::new("nowhere"), &[]).code(2).stderr(contains("nowhere/config.json"));
+    place.run(Path::new("nowhere"), &[]).code(2).stderr(contains("nowhere: no such folder"));
     fs::remove_file(place.path("in.jsonl")).unwrap();
     place.run(&stories(), &[]).code(2).stderr(contains("in.jsonl"));
     Command::cargo_bin("generate").unwrap().assert().code(2).stderr(contains("`model` is missing"));

@@ -121,7 +121,8 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     let mut progress = if first { Progress::new("grpo", config.steps, begin) } else { Progress::hidden() };
     let started = Instant::now();
     for step in begin..config.steps {
-        // Responses, by the policy as it is; workers share the sampling and tell each other. And how much better each was than the others or than expected.
+        // Responses, by the policy as it is (workers share the sampling and tell each other), and how much better each was
+        // than the others or than expected.
         let clock = Instant::now();
         let policy = learner.sampler();
         let (mut groups, dropped) =

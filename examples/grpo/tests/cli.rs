@@ -320,10 +320,7 @@ fn a_second_run_is_refused_and_another_configuration_does_not_resume() {
 #[test]
 fn bad_input_is_named_and_nothing_is_written() {
     let world = World::new();
-    world.refused(
-        &["--model", "/nowhere"],
-        &["error: cannot read /nowhere/config.json: No such file or directory (os error 2)\n"],
-    );
+    world.refused(&["--model", "/nowhere"], &["error: /nowhere: no such folder"]);
     let bad = world.write("bad.jsonl", "{\"question\": \"1 + 1 = ?\", \"answer\": \"2\"}\n{\"question\": \n");
     world.refused(&["--input", &bad], &["bad.jsonl:2"]);
     let unanswered = world.write("unanswered.jsonl", "{\"id\": \"lonely\", \"question\": \"1 + 1 = ?\"}\n");

@@ -227,7 +227,7 @@ fn bad_input_is_refused_before_anything_is_written() {
     }
     let place = Place::new(&[good]);
     place.run(&stories, &["--device", "cuda:0"]).code(2).stderr(contains("cannot be used"));
-    place.run(Path::new("nowhere"), &[]).code(2).stderr(contains("nowhere/config.json"));
+    place.run(Path::new("nowhere"), &[]).code(2).stderr(contains("nowhere: no such folder"));
     let toml = place.path("settings.toml");
     fs::write(&toml, "batch_token = 3\n").unwrap();
     let config = ["--config", toml.to_str().unwrap()];
