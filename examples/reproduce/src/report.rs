@@ -193,7 +193,7 @@ fn combinations(page: &mut Page, outcomes: &[SeedOutcome], results: &Results) {
     page.figure(&shares.to_svg(), "Each part of a solution counts once.");
     let sankeys = ["mid", "mid_rl"].map(|arm| {
         let data = composition(&first.arms[arm].sets["hard"], true).sankey(3);
-        let title = format!("Correct solutions of the hard set, {}", results.arms[arm].label);
+        let title = format!("Hard set, correct: {}", results.arms[arm].label);
         (
             Sankey::new(title, data).columns(["first part", "second part"]).colours(names).to_svg(),
             String::new(),
