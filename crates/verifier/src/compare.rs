@@ -735,14 +735,22 @@ impl Work<'_> {
                     || n == "?"
                     || m == "?"
                 {
-                    // f(x) = 2x and f(t) = 2t are one function.
-                    let renamed = match (x, y, &**w) {
-                        (Some(x), Some(y), Value::Scalar(s)) if x != y && !s.variables().contains(x) => Some(
-                            Value::Scalar(Box::new(Scalar::new(s.node.substitute(y, &Node::Var(x.clone()))))),
-                        ),
+                    // f(x) = 2x and f(t) = 2t are one function; f(x) = ax and f(t) = ax are not.
+                    let with = |value: &Value, name: &str| match value {
+                        Value::Scalar(s) => {
+                            let node = s.node.substitute(name, &Node::Var("argument".into()));
+                            Some(Value::Scalar(Box::new(Scalar::new(node))))
+                        }
                         _ => None,
                     };
-                    let o = self.values(v, renamed.as_ref().unwrap_or(w), depth);
+                    let renamed = match (x, y) {
+                        (Some(x), Some(y)) if x != y => with(v, x).zip(with(w, y)),
+                        _ => None,
+                    };
+                    let o = match &renamed {
+                        Some((v, w)) => self.values(v, w, depth),
+                        None => self.values(v, w, depth),
+                    };
                     if o.equal {
                         return o;
                     }

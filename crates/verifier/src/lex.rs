@@ -1188,7 +1188,10 @@ impl Lexer<'_> {
                 let braced = self.b.get(at) == Some(&b'{');
                 let letter = self.b.get(at + usize::from(braced)).copied().unwrap_or(b' ');
                 let Some(constant) = number_set(letter) else { return Ok(()) };
-                self.i = (at + 1 + 2 * usize::from(braced)).min(self.b.len());
+                if braced && self.b.get(at + 2) != Some(&b'}') {
+                    return Ok(());
+                }
+                self.i = at + 1 + 2 * usize::from(braced);
                 Tok::Const(constant)
             }
             "begin" | "end" => {

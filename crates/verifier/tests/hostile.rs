@@ -189,6 +189,15 @@ fn attacks_are_bounded() {
     });
 }
 
+/// Found by fuzzing: a closing brace was taken for granted.
+#[test]
+fn an_unclosed_set_of_numbers_before_a_wide_character_is_read() {
+    for text in ["\\mathbb{RΩ", "\\mathbb{R\u{1F600}}", "\\mathbb{", "\\mathbb{N"] {
+        verify(&Gold::parse(text), &Response::answer_only(text));
+        verify(&Gold::parse("1"), &Response::new(boxed(text).as_str()));
+    }
+}
+
 #[test]
 fn deep_but_legal_nesting_is_read_on_a_small_stack() {
     on_a_small_stack(|| {
