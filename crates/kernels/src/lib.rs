@@ -30,6 +30,7 @@ mod flex;
 #[cfg(feature = "flex")]
 mod gemm;
 mod logits;
+mod pieces;
 #[cfg(feature = "flex")]
 mod simd;
 mod token_log_probs;

@@ -8,14 +8,14 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::{
-    Autodiff, Backend, Dispatch, DispatchTensorKind, FloatDType, Shape, Slice, TensorMetadata,
-    backend_extension, get_device_settings,
+    Autodiff, Backend, Dispatch, FloatDType, Shape, Slice, TensorMetadata, backend_extension,
+    get_device_settings,
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::{Int, Tensor};
 
 use crate::composed;
-use crate::token_log_probs::{chunks, dims, entropy, finite, wide};
+use crate::pieces::{PieceGrad, chosen_and_entropy, chunks, dims, has_extension, joined, scaled, wide};
 
 /// Log-probability and entropy of every position, from logits.
 ///
@@ -54,21 +54,6 @@ pub fn logit_log_probs(
         temperature,
         chunk,
     ))
-}
-
-/// Whether this build has the extension for the backend of a tensor.
-fn has_extension(kind: &DispatchTensorKind) -> bool {
-    match kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => true,
-        #[cfg(feature = "cuda")]
-        DispatchTensorKind::Cube(_) => true,
-        DispatchTensorKind::Autodiff(inner) => has_extension(inner),
-        #[allow(unreachable_patterns)]
-        _ => false,
-    }
 }
 
 /// The backend extension behind [`logit_log_probs`], composed of the backend's own operations.
@@ -157,17 +142,9 @@ fn forward<B: Backend>(
     let mut pieces = Vec::new();
     for rows in chunks(tokens, chunk) {
         let piece = B::float_slice(logits.clone(), &[rows, Slice::from(0..vocabulary)]);
-        let count = piece.shape()[0];
-        let log_probs = B::log_softmax(scaled::<B>(piece, temperature, dtype), 1);
-        let targets = B::int_reshape(B::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
-        let chosen = B::float_gather(1, log_probs.clone(), targets);
-        pieces.push(B::float_cat(vec![chosen, entropy::<B>(log_probs)], 1));
+        pieces.push(chosen_and_entropy::<B>(scaled::<B>(piece, temperature, dtype), &targets, rows));
     }
-    if pieces.is_empty() {
-        return B::float_zeros(Shape::from([2, 0]), &device, dtype);
-    }
-    let joined = if pieces.len() == 1 { pieces.remove(0) } else { B::float_cat(pieces, 0) };
-    B::float_transpose(joined)
+    joined::<B>(pieces, &device, dtype)
 }
 
 fn backward<B: Backend>(
@@ -187,33 +164,13 @@ fn backward<B: Backend>(
     for rows in chunks(tokens, chunk) {
         let slices = [rows, Slice::from(0..vocabulary)];
         let piece = B::float_slice(logits.clone(), &slices);
-        let count = piece.shape()[0];
-        let column = |row: usize| {
-            let part = B::float_slice(grad.clone(), &[Slice::from(row..row + 1), rows]);
-            B::float_reshape(part, Shape::from([count, 1]))
-        };
-        let (chosen_grad, entropy_grad) = (column(0), column(1));
-        // Rows without a gradient are replaced, not multiplied by zero: they may hold NaN.
-        let size = B::float_add(B::float_abs(chosen_grad.clone()), B::float_abs(entropy_grad.clone()));
-        let silent = B::float_equal_elem(size, 0.0.into(), bools);
-        let silent = B::bool_expand(silent, Shape::from([count, vocabulary]));
-
-        let log_probs = B::log_softmax(scaled::<B>(piece, temperature, dtype), 1);
-        let probs = B::float_exp(log_probs.clone());
-        // d entropy / d z = -p (log p + entropy); d log p[target] / d z = onehot - p.
-        let surprise = B::float_add(finite::<B>(log_probs.clone()), entropy::<B>(log_probs));
-        let inner = B::float_add(B::float_mul(surprise, entropy_grad), chosen_grad.clone());
-        let piece = B::float_neg(B::float_mul(probs, inner));
-        let targets = B::int_reshape(B::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
-        let piece = B::float_scatter(1, piece, targets, chosen_grad, burn::tensor::IndexingUpdateOp::Add);
-        let piece = if temperature == 1.0 { piece } else { B::float_div_scalar(piece, temperature.into()) };
-        let piece = B::float_cast(B::float_mask_fill(piece, silent, 0.0.into()), narrow);
-        result = B::float_slice_assign(result, &slices, piece);
+        let logits_grad = PieceGrad::<B>::of(&grad, rows, bools).of_logits(
+            scaled::<B>(piece, temperature, dtype),
+            &targets,
+            temperature,
+            narrow,
+        );
+        result = B::float_slice_assign(result, &slices, logits_grad);
     }
     result
-}
-
-fn scaled<B: Backend>(piece: FloatTensor<B>, temperature: f64, dtype: FloatDType) -> FloatTensor<B> {
-    let piece = B::float_cast(piece, dtype);
-    if temperature == 1.0 { piece } else { B::float_div_scalar(piece, temperature.into()) }
 }

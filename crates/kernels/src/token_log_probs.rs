@@ -8,13 +8,14 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::{
-    Autodiff, Backend, DType, Dispatch, DispatchTensorKind, FloatDType, Shape, Slice, TensorMetadata,
-    backend_extension, get_device_settings,
+    Autodiff, Backend, DType, Dispatch, FloatDType, Shape, Slice, TensorMetadata, backend_extension,
+    get_device_settings,
     tensor::{FloatTensor, IntTensor},
 };
 use burn::tensor::{Int, Tensor};
 
 use crate::composed;
+use crate::pieces::{PieceGrad, chosen_and_entropy, chunks, dims, has_extension, joined, scaled, wide};
 
 /// Log-probability and entropy of every position, from hidden states and the output head, in chunks.
 ///
@@ -59,21 +60,6 @@ pub fn token_log_probs(
         temperature,
         chunk,
     ))
-}
-
-/// Whether this build has the extension for the backend of a tensor. A backend can be on in burn but not in this crate's features.
-fn has_extension(kind: &DispatchTensorKind) -> bool {
-    match kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => true,
-        #[cfg(feature = "cuda")]
-        DispatchTensorKind::Cube(_) => true,
-        DispatchTensorKind::Autodiff(inner) => has_extension(inner),
-        #[allow(unreachable_patterns)]
-        _ => false,
-    }
 }
 
 /// The backend extension behind [`token_log_probs`]. Default bodies are composed of the backend's own operations.
@@ -212,19 +198,10 @@ fn composed_forward<B: Backend>(
     let mut pieces = Vec::new();
     for rows in chunks(tokens, chunk) {
         let piece = B::float_slice(hidden.clone(), &[rows, Slice::from(0..dim)]);
-        let count = piece.shape()[0];
         let logits = scaled_logits::<B>(piece, head.clone(), temperature, dtype);
-        let log_probs = B::log_softmax(logits, 1);
-        let targets = B::int_reshape(B::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
-        let chosen = B::float_gather(1, log_probs.clone(), targets);
-        let entropy = entropy::<B>(log_probs);
-        pieces.push(B::float_cat(vec![chosen, entropy], 1));
+        pieces.push(chosen_and_entropy::<B>(logits, &targets, rows));
     }
-    if pieces.is_empty() {
-        return B::float_zeros(Shape::from([2, 0]), &device, dtype.into());
-    }
-    let joined = if pieces.len() == 1 { pieces.remove(0) } else { B::float_cat(pieces, 0) };
-    B::float_transpose(joined)
+    joined::<B>(pieces, &device, dtype.into())
 }
 
 fn composed_backward<B: Backend>(
@@ -248,32 +225,12 @@ fn composed_backward<B: Backend>(
     for rows in chunks(tokens, chunk) {
         let piece = B::float_slice(hidden.clone(), &[rows, Slice::from(0..dim)]);
         let count = piece.shape()[0];
-        let column = |row: usize| {
-            let part = B::float_slice(grad.clone(), &[Slice::from(row..row + 1), rows]);
-            B::float_reshape(part, Shape::from([count, 1]))
-        };
-        let (chosen_grad, entropy_grad) = (column(0), column(1));
-        // Rows without a gradient are replaced, not multiplied by zero: they may hold NaN.
-        let size = B::float_add(B::float_abs(chosen_grad.clone()), B::float_abs(entropy_grad.clone()));
-        let silent = B::float_equal_elem(size, 0.0.into(), bools);
-        let silent_dim = B::bool_expand(silent.clone(), Shape::from([count, dim]));
-        let silent_vocabulary = B::bool_expand(silent, Shape::from([count, vocabulary]));
-        let piece = B::float_mask_fill(piece, silent_dim.clone(), 0.0.into());
+        let piece_grad = PieceGrad::<B>::of(&grad, rows, bools);
+        let silent = B::bool_expand(piece_grad.silent.clone(), Shape::from([count, dim]));
+        let piece = B::float_mask_fill(piece, silent, 0.0.into());
 
         let logits = scaled_logits::<B>(piece.clone(), head_t.clone(), temperature, dtype);
-        let log_probs = B::log_softmax(logits, 1);
-        let probs = B::float_exp(log_probs.clone());
-        let entropy = entropy::<B>(log_probs.clone());
-        // d entropy / d z = -p (log p + entropy); d log p[target] / d z = onehot - p.
-        let surprise = B::float_add(finite::<B>(log_probs), entropy);
-        let inner = B::float_add(B::float_mul(surprise, entropy_grad), chosen_grad.clone());
-        let logits_grad = B::float_neg(B::float_mul(probs, inner));
-        let targets = B::int_reshape(B::int_slice(targets.clone(), &[rows]), Shape::from([count, 1]));
-        let logits_grad =
-            B::float_scatter(1, logits_grad, targets, chosen_grad, burn::tensor::IndexingUpdateOp::Add);
-        let logits_grad = B::float_div_scalar(logits_grad, temperature.into());
-        let logits_grad = B::float_mask_fill(logits_grad, silent_vocabulary, 0.0.into());
-        let logits_grad = B::float_cast(logits_grad, narrow);
+        let logits_grad = piece_grad.of_logits(logits, &targets, temperature, narrow);
         let part = B::float_matmul(B::float_transpose(logits_grad.clone()), piece);
         head_grad = B::float_add(head_grad, B::float_cast(part, dtype.into()));
         pieces.push(B::float_matmul(logits_grad, head.clone()));
@@ -292,36 +249,11 @@ fn fused(hidden: &burn_flex::FlexTensor, head: &burn_flex::FlexTensor) -> bool {
     hidden.dtype() == DType::F32 && head.dtype() == DType::F32 && head.shape().num_elements() <= 1 << 22
 }
 
-pub(crate) fn dims<T: TensorMetadata>(tensor: &T) -> [usize; 2] {
-    tensor.shape().dims()
-}
-
-/// The type sums run in.
-pub(crate) fn wide(dtype: DType) -> DType {
-    if dtype == DType::F64 { dtype } else { DType::F32 }
-}
-
-pub(crate) fn chunks(tokens: usize, chunk: usize) -> impl Iterator<Item = Slice> {
-    (0..tokens).step_by(chunk).map(move |start| Slice::from(start..(start + chunk).min(tokens)))
-}
-
 fn scaled_logits<B: Backend>(
     hidden: FloatTensor<B>,
     head_t: FloatTensor<B>,
     temperature: f64,
     dtype: DType,
 ) -> FloatTensor<B> {
-    let logits = B::float_cast(B::float_matmul(hidden, head_t), dtype.into());
-    if temperature == 1.0 { logits } else { B::float_div_scalar(logits, temperature.into()) }
-}
-
-/// `-inf` (probability zero) becomes a large finite number, so that `p log p` is 0 and not NaN.
-pub(crate) fn finite<B: Backend>(log_probs: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_clamp_min(log_probs, (-1e30).into())
-}
-
-/// `[n, vocabulary]` log-probabilities -> `[n, 1]` entropies.
-pub(crate) fn entropy<B: Backend>(log_probs: FloatTensor<B>) -> FloatTensor<B> {
-    let weighted = B::float_mul(B::float_exp(log_probs.clone()), finite::<B>(log_probs));
-    B::float_neg(B::float_sum_dim(weighted, 1))
+    scaled::<B>(B::float_matmul(hidden, head_t), temperature, dtype.into())
 }

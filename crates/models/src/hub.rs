@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::api::sync::ApiBuilder;
 use hf_hub::{Cache, Repo, RepoType};
 use serde_json::Value;
 
@@ -66,9 +66,8 @@ impl Hub {
         })?;
         let repo = Repo::with_revision(name.into(), RepoType::Model, revision.into());
         let cache = Cache::new(self.cache.clone()).repo(repo.clone());
-        let kept = |file: &str| cache.get(file);
 
-        let config = kept("config.json");
+        let config = cache.get("config.json");
         if let Some(folder) = config.as_deref().and_then(Path::parent).filter(|folder| is_whole(folder)) {
             return Ok(folder.to_owned());
         }
@@ -88,7 +87,7 @@ impl Hub {
         let listing = remote.info().map_err(|error| failed("cannot list its files", &error))?;
         let has: BTreeSet<&str> = listing.siblings.iter().map(|file| file.rfilename.as_str()).collect();
         let fetch =
-            |file: &str| get(&remote, file).map_err(|error| failed(&format!("cannot fetch {file}"), &error));
+            |file: &str| remote.get(file).map_err(|error| failed(&format!("cannot fetch {file}"), &error));
         if !has.contains("config.json") {
             return Err(fault("it has no config.json: is it a model of transformers?".into()));
         }
@@ -109,10 +108,6 @@ impl Hub {
         let folder = config.parent().map(Path::to_owned);
         folder.ok_or_else(|| fault("the cache has no folder for it".into()))
     }
-}
-
-fn get(remote: &ApiRepo, file: &str) -> Result<PathBuf, hf_hub::api::sync::ApiError> {
-    remote.get(file)
 }
 
 /// Name and revision; `None` if this cannot be a repository's name.

@@ -54,6 +54,19 @@ impl Precision {
     }
 }
 
+/// What programs offer to compute in, `f32` and `bf16`; `f16` has too narrow a range to train in.
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            other => Err(format!("must be f32 or bf16, found {other}")),
+        }
+    }
+}
+
 /// Where and how to load a folder.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {

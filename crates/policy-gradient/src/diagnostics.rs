@@ -69,18 +69,28 @@ pub struct Summary {
 impl Diagnostics {
     /// Adds another part's sums.
     pub fn merge(&mut self, other: &Self) {
-        self.tokens += other.tokens;
-        self.k1 += other.k1;
-        self.k3 += other.k3;
-        self.clipped_low += other.clipped_low;
-        self.clipped_high += other.clipped_high;
-        self.capped += other.capped;
-        self.bounded += other.bounded;
-        self.ratio += other.ratio;
-        self.ratio_squared += other.ratio_squared;
+        let mut other = *other;
+        for (sum, part) in self.sums().into_iter().zip(other.sums()) {
+            *sum += *part;
+        }
         self.ratio_max = self.ratio_max.max(other.ratio_max);
-        self.entropy += other.entropy;
-        self.entropy_tokens += other.entropy_tokens;
+    }
+
+    /// Everything that adds up over micro-batches and ranks: all but [`ratio_max`](Self::ratio_max).
+    pub fn sums(&mut self) -> [&mut f64; 11] {
+        [
+            &mut self.tokens,
+            &mut self.k1,
+            &mut self.k3,
+            &mut self.clipped_low,
+            &mut self.clipped_high,
+            &mut self.capped,
+            &mut self.bounded,
+            &mut self.ratio,
+            &mut self.ratio_squared,
+            &mut self.entropy,
+            &mut self.entropy_tokens,
+        ]
     }
 
     /// Means over the tokens; zeros for an empty mask.

@@ -23,6 +23,13 @@ impl Default for NonFinitePolicy {
     }
 }
 
+impl NonFinitePolicy {
+    /// Leaves out so many steps at most; with 0, stops.
+    pub fn skipping(at_most: u64) -> Self {
+        if at_most == 0 { Self::Stop } else { Self::Skip { at_most } }
+    }
+}
+
 /// What [`NonFinite::check`] decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

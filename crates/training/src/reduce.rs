@@ -1,5 +1,6 @@
 //! Sums over workers: one, threads of this process, or other processes.
 
+use std::process::ExitCode;
 use std::sync::{Arc, Barrier, Mutex};
 
 use burn::module::{Module, ModuleMapper, Param};
@@ -82,6 +83,35 @@ pub fn workers() -> Result<Box<dyn GradientReducer>, Error> {
         }),
         _ => Ok(Box::new(Single)),
     }
+}
+
+/// The `main` of a program that may run on several [`workers`]: an error becomes one sentence on standard error and exit code 2,
+/// and ends the other workers, which would wait forever.
+///
+/// ```
+/// # use std::process::ExitCode;
+/// let code = training::launch(|workers| -> Result<ExitCode, training::Error> {
+///     assert_eq!(workers.workers(), 1);
+///     Ok(ExitCode::SUCCESS)
+/// });
+/// assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+/// ```
+pub fn launch<E>(run: impl FnOnce(&mut dyn GradientReducer) -> Result<ExitCode, E>) -> ExitCode
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut workers = match workers() {
+        Ok(workers) => workers,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    run(&mut *workers).unwrap_or_else(|error| {
+        eprintln!("error: {}", crate::sentence(&*error.into()));
+        workers.abort(2);
+        ExitCode::from(2)
+    })
 }
 
 /// Checks that all workers have the same `digest` of what they must share: options, data, the plan of the steps. Workers

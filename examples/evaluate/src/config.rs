@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
 use evaluation::registry::{self, Benchmark, TaskKind};
-use models::{LoadOptions, Precision, Sampling};
+use models::{LoadOptions, Sampling};
 use polya_prompts::client::ClientConfig;
 use polya_prompts::openai::ServerSampling;
 use polya_prompts::{AnswerFormat, PlanConfig, Render, Style};
@@ -310,11 +310,7 @@ impl Config {
     }
 
     pub fn load_options(&self) -> Result<LoadOptions> {
-        let dtype = match self.dtype.as_str() {
-            "f32" => Precision::F32,
-            "bf16" => Precision::Bf16,
-            other => bail!("`dtype` must be f32 or bf16, found {other}"),
-        };
+        let dtype = self.dtype.parse().map_err(|problem| anyhow!("`dtype` {problem}"))?;
         Ok(LoadOptions { dtype, ..LoadOptions::new(&training::device(&self.device)?) })
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
 use models::{LoraConfig, Precision, Sampling};
 use policy_gradient::advantage::{GroupConfig, Singleton};
@@ -381,11 +381,7 @@ impl Config {
     }
 
     pub fn precision(&self) -> Result<Precision> {
-        match self.dtype.as_str() {
-            "f32" => Ok(Precision::F32),
-            "bf16" => Ok(Precision::Bf16),
-            other => None.with_context(|| format!("`dtype` must be f32 or bf16, found {other}")),
-        }
+        self.dtype.parse().map_err(|problem| anyhow!("`dtype` {problem}"))
     }
 
     /// How questions are put.
@@ -445,9 +441,6 @@ impl Config {
     }
 
     pub fn non_finite(&self) -> NonFinitePolicy {
-        match self.skip_at_most {
-            0 => NonFinitePolicy::Stop,
-            at_most => NonFinitePolicy::Skip { at_most },
-        }
+        NonFinitePolicy::skipping(self.skip_at_most)
     }
 }

@@ -36,22 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
     let args = Args::parse();
-    let mut workers = match training::workers() {
-        Ok(workers) => workers,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&args, &mut *workers) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", training::sentence(error.as_ref()));
-            // The other ranks, if there are any, would wait forever.
-            workers.abort(2);
-            ExitCode::from(2)
-        }
-    }
+    training::launch(|workers| run(&args, workers))
 }
 
 /// What a checkpoint holds besides weights and moments. Random streams are keyed by seed and position, so nothing of

@@ -65,26 +65,11 @@ impl Update {
         largest[workers.worker()] = seen.ratio_max;
         workers.sum_f64(&mut largest);
         seen.ratio_max = largest.into_iter().fold(0.0, f64::max);
-        let numbers = [
-            &mut self.loss,
-            &mut self.kl,
-            &mut self.value_loss,
-            &mut self.value_clipped,
-            &mut seen.tokens,
-            &mut seen.k1,
-            &mut seen.k3,
-            &mut seen.clipped_low,
-            &mut seen.clipped_high,
-            &mut seen.capped,
-            &mut seen.bounded,
-            &mut seen.ratio,
-            &mut seen.ratio_squared,
-            &mut seen.entropy,
-            &mut seen.entropy_tokens,
-        ];
-        let mut sums = numbers.each_ref().map(|number| **number);
+        let own = [&mut self.loss, &mut self.kl, &mut self.value_loss, &mut self.value_clipped];
+        let mut numbers: Vec<&mut f64> = own.into_iter().chain(seen.sums()).collect();
+        let mut sums: Vec<f64> = numbers.iter().map(|number| **number).collect();
         workers.sum_f64(&mut sums);
-        numbers.into_iter().zip(sums).for_each(|(number, sum)| *number = sum);
+        numbers.iter_mut().zip(sums).for_each(|(number, sum)| **number = sum);
     }
 
     /// A step's line of metrics.

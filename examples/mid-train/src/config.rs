@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
+use models::Precision;
 use polya_prompts::{AnswerFormat, Style};
 use serde::{Deserialize, Serialize};
 use sft::{BatchPlan, Labels, LossConfig, Order, Packing, PrepareConfig, Truncation, Weighting};
@@ -110,7 +111,7 @@ pub struct Config {
     output: Option<PathBuf>,
     pub seed: u64,
     pub device: String,
-    pub dtype: String,
+    dtype: String,
     pub epochs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
@@ -209,6 +210,10 @@ impl Config {
         self.output.clone().unwrap_or_else(|| self.run_dir.join("model"))
     }
 
+    pub fn precision(&self) -> Result<Precision> {
+        self.dtype.parse().map_err(|problem| anyhow!("`dtype` {problem}"))
+    }
+
     pub fn adamw(&self) -> AdamWConfig {
         AdamWConfig {
             lr: self.lr,
@@ -228,10 +233,7 @@ impl Config {
     }
 
     pub fn non_finite(&self) -> NonFinitePolicy {
-        match self.skip_at_most {
-            0 => NonFinitePolicy::Stop,
-            at_most => NonFinitePolicy::Skip { at_most },
-        }
+        NonFinitePolicy::skipping(self.skip_at_most)
     }
 
     pub fn prepare(&self, vocabulary: usize) -> PrepareConfig {

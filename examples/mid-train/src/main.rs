@@ -8,12 +8,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Parser;
 use config::{Args, Config};
-use models::{Inputs, LoadOptions, Precision, Pretrained};
+use models::{Inputs, LoadOptions, Pretrained};
 use serde_json::json;
 use sft::{Batch, Example, Row, TokenMetrics, batches, cross_entropy, prepare, show};
 use training::{
@@ -27,22 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time().init();
     let args = Args::parse();
-    let mut workers = match training::workers() {
-        Ok(workers) => workers,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&args, &mut *workers) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", training::sentence(error.as_ref()));
-            // The other ranks, if there are any, would wait forever.
-            workers.abort(2);
-            ExitCode::from(2)
-        }
-    }
+    training::launch(|workers| run(&args, workers))
 }
 
 /// What a checkpoint holds besides weights and moments. Random streams are keyed by seed and step, so the
@@ -297,15 +282,5 @@ fn show_first(rows: &[Row], examples: &[Example], encoder: &data::Encoder) {
             "  {}",
             show(&examples[piece.example], |tokens| encoder.text(tokens)).replace('\n', "\n  ")
         );
-    }
-}
-
-impl Config {
-    fn precision(&self) -> Result<Precision> {
-        match self.dtype.as_str() {
-            "f32" => Ok(Precision::F32),
-            "bf16" => Ok(Precision::Bf16),
-            other => None.with_context(|| format!("`dtype` must be f32 or bf16, found {other}")),
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::tensor::{DType, Device};
 use serde_json::json;
 
@@ -82,6 +82,11 @@ fn finite(value: f64) -> serde_json::Value {
 
 /// Runs all parts; true where everything was close.
 pub(crate) fn run(arguments: &Arguments, lines: &mut Lines) -> Result<bool> {
+    let wanted =
+        |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only));
+    let parts: Vec<_> =
+        operations::PARTS.iter().chain(learning::PARTS).filter(|(name, _)| wanted(name)).collect();
+    ensure!(!parts.is_empty(), "--only {}: no part has such a name", arguments.only.join(","));
     let reference = training::device("flex")?;
     let started = Instant::now();
     let device = training::device(&arguments.device)?;
@@ -90,11 +95,7 @@ pub(crate) fn run(arguments: &Arguments, lines: &mut Lines) -> Result<bool> {
         "part": "parity", "name": "first computation", "seconds": started.elapsed().as_secs_f64(),
     }))?;
     let mut report = Report { lines, scale: arguments.tolerance, compared: 0, failed: Vec::new() };
-    for (name, part) in operations::PARTS.iter().chain(learning::PARTS) {
-        let wanted = |only: &String| name.contains(only.as_str());
-        if !arguments.only.is_empty() && !arguments.only.iter().any(wanted) {
-            continue;
-        }
+    for (name, part) in parts {
         let started = Instant::now();
         let bf16 = device.supports_dtype(DType::BF16);
         let pair = Pair { reference: &reference, device: &device, bf16 };

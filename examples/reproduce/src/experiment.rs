@@ -336,10 +336,9 @@ impl Experiment {
             let (model, rl_steps) = match arm.rl {
                 None => (model, 0),
                 Some(variant) => {
-                    let config = self.grpo(variant, self.tuned(arm), seed, &data);
                     let label = format!("seed {seed} {}", arm.label);
-                    let steps = config.rl.steps;
-                    (grpo::train(phase, text, model, &config.labelled(&label))?, steps)
+                    let config = self.grpo(label, variant, self.tuned(arm), seed, &data);
+                    (grpo::train(phase, text, model, &config)?, config.rl.steps)
                 }
             };
             phase.save_model(&model)?;
@@ -367,11 +366,12 @@ impl Experiment {
     /// The RL settings of an arm: the recipe, its tuning, and its variant's change.
     pub fn grpo(
         &self,
+        label: String,
         variant: Variant,
         mut tuned: Tuned,
         seed: u64,
         data: &DataSets,
-    ) -> grpo::Grpo<'static> {
+    ) -> grpo::Grpo {
         let mut rl = self.recipe.rl.clone();
         match variant {
             Variant::Plain | Variant::Prompted => {}
@@ -389,7 +389,7 @@ impl Experiment {
                 tuned.entropy *= 3.0;
             }
         }
-        grpo::Grpo { label: "", rl, tuned, variant, seed, checkpoint_every: 25 }
+        grpo::Grpo { label, rl, tuned, variant, seed, checkpoint_every: 25 }
     }
 
     /// Everything of one seed, read back.

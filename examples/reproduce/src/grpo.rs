@@ -20,9 +20,9 @@ use crate::sets::training_question;
 use crate::world::check::{approaches_used, fits};
 
 /// One RL run's settings, with the variant's changes already made.
-pub struct Grpo<'a> {
+pub struct Grpo {
     /// Shown beside the progress bar.
-    pub label: &'a str,
+    pub label: String,
     /// Common settings.
     pub rl: Rl,
     /// This arm's learning rate and entropy bonus.
@@ -33,20 +33,6 @@ pub struct Grpo<'a> {
     pub seed: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-}
-
-impl<'a> Grpo<'a> {
-    /// The same with a label.
-    pub fn labelled<'b>(self, label: &'b str) -> Grpo<'b> {
-        Grpo {
-            label,
-            rl: self.rl,
-            tuned: self.tuned,
-            variant: self.variant,
-            seed: self.seed,
-            checkpoint_every: self.checkpoint_every,
-        }
-    }
 }
 
 /// A response with its advantage.
@@ -75,7 +61,7 @@ pub fn train(phase: &mut Phase, text: &Text, model: CausalLm, config: &Grpo) -> 
     let rl = &config.rl;
     let surrogate = Objective::ppo_clip(rl.clip_low, rl.clip_high);
     let mut guard = NonFinite::new(NonFinitePolicy::Stop);
-    let mut progress = phase.progress(config.label, rl.steps, start);
+    let mut progress = phase.progress(&config.label, rl.steps, start);
     for step in start..rl.steps {
         let (rollouts, mut metrics) = roll_out(&model, text, config, step)?;
 

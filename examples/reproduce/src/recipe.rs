@@ -2,11 +2,12 @@
 //!
 //! Frozen after a sweep (`--sweep --full --seed 1001 --seeds 2`) on development seeds; the reported seeds begin at 1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::arms::{Arm, CONTROLS, MAIN};
 use crate::world::documents::DocumentConfig;
 
 /// All settings of one run, as written to `config.toml`.
@@ -297,6 +298,14 @@ impl Recipe {
         ensure!(self.rl.minibatches > 0, "rl.minibatches must be at least 1");
         ensure!(self.evaluation.samples >= 16, "evaluation.samples must be at least 16: pass@16 is reported");
         ensure!(self.evaluation.questions > 0, "evaluation.questions must be at least 1");
+        let known: BTreeSet<&str> = MAIN.iter().chain(&CONTROLS).map(Arm::tuning).collect();
+        let tuned = self.tuned.keys().map(|key| ("tuned", key));
+        for (place, key) in tuned.chain(self.sweep.keys.iter().map(|key| ("sweep.keys", key))) {
+            ensure!(
+                known.contains(key.as_str()),
+                "{place} has `{key}`, which no arm uses: known are {known:?}"
+            );
+        }
         Ok(())
     }
 

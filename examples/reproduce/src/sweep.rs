@@ -88,7 +88,8 @@ impl Experiment {
             let start = self.start_folder(seed, arm.start);
             let model = load(&model_folder(&start), &self.device.clone().autodiff())?;
             let label = format!("seed {seed} {name}");
-            let mut config = self.grpo(variant, tuned, seed, &self.variants(text, seed)?).labelled(&label);
+            let data = self.variants(text, seed)?;
+            let mut config = self.grpo(label.clone(), variant, tuned, seed, &data);
             config.rl.steps = self.recipe.sweep.steps;
             let prompted = variant == Variant::Prompted;
             let pass_at_1 = |model: &CausalLm, set| -> Result<f64> {

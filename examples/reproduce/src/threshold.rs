@@ -59,12 +59,9 @@ impl Experiment {
             let hard = SETS[1].questions(seed, self.recipe.evaluation.questions);
             let prior = switch_prior(&model.valid(), text, &hard, seed)?;
             let cap = self.recipe.threshold.steps;
-            let mut rl = self.recipe.rl.clone();
-            rl.steps = cap;
-            let tuned = self.tuned(MID_RL);
             let label = format!("seed {seed} {name}");
-            let config =
-                grpo::Grpo { label: &label, rl, tuned, variant: Variant::Plain, seed, checkpoint_every: 50 };
+            let mut config = self.grpo(label, Variant::Plain, self.tuned(MID_RL), seed, &data);
+            config.rl.steps = cap;
             grpo::train(phase, text, model, &config)?;
             let path = phase.folder.file("metrics.jsonl");
             let lines =

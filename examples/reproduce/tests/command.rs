@@ -85,6 +85,10 @@ fn bad_input_is_one_sentence_that_names_the_place() {
     assert!(message.contains("recipe.toml") && message.contains("stepz"), "{message}");
     let message = with("[rl]\nsamples = 1\n");
     assert!(message.contains("rl.samples"), "{message}");
+    let message = with("[tuned.mdi]\nlr = 1e-4\nentropy = 0.01\n");
+    assert!(message.contains("tuned") && message.contains("`mdi`"), "{message}");
+    let message = with("[sweep]\nkeys = [\"mid\", \"start\"]\n");
+    assert!(message.contains("sweep.keys") && message.contains("`start`"), "{message}");
     let message = error(&quick(&run, &["--config", "nowhere.toml"]));
     assert!(message.contains("nowhere.toml"), "{message}");
     let message = error(&quick(&run, &["--threads", "0"]));

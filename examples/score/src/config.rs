@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use models::{Precision, ScoreOptions};
 use serde::{Deserialize, Serialize};
@@ -94,11 +94,7 @@ impl Args {
 
 impl Config {
     pub fn precision(&self) -> Result<Precision> {
-        match self.dtype.as_str() {
-            "f32" => Ok(Precision::F32),
-            "bf16" => Ok(Precision::Bf16),
-            other => bail!("`dtype` must be f32 or bf16, found {other}"),
-        }
+        self.dtype.parse().map_err(|problem| anyhow!("`dtype` {problem}"))
     }
 
     /// What the records depend on: a killed run goes on only with the same.
