@@ -16,6 +16,8 @@
 //! | [`rms_norm`], [`rotary`], [`swiglu`] | three to eight element-wise operations each |
 //! | [`log_softmax`] | the last step before sampling |
 //! | [`adamw_step`] | ten element-wise operations per parameter |
+//!
+//! [`host`] has the pieces of a decoding step on slices instead of tensors.
 #![forbid(unsafe_code)]
 
 mod adamw;
@@ -29,9 +31,9 @@ mod elementwise;
 mod flex;
 #[cfg(feature = "flex")]
 mod gemm;
+pub mod host;
 mod logits;
 mod pieces;
-#[cfg(feature = "flex")]
 mod simd;
 mod token_log_probs;
 

@@ -13,11 +13,27 @@ pub(crate) trait Engine {
     /// Runs prompts and appends the given number of rows for each.
     fn admit(&mut self, prompts: &[(&[u32], usize)]) -> Result<()>;
     /// The logits after the given prompt of the last admission.
-    fn prompt_logits(&mut self, prompt: usize) -> &mut [f32];
+    fn prompt_logits(&self, prompt: usize) -> &[f32];
     /// Appends one token to each row; gives the logits of all rows, one after another.
-    fn step(&mut self, tokens: &[u32]) -> Result<&mut [f32]>;
+    fn step(&mut self, tokens: &[u32]) -> Result<&[f32]>;
     /// Keeps the rows marked true.
     fn retain(&mut self, keep: &[bool]);
+}
+
+/// Runs prompts side by side; gives the logits after each, one after another, and the length to which they were padded. `keep` receives
+/// the keys and values of each layer.
+pub(crate) fn run_prompts(
+    model: &CausalLm,
+    prompts: &[(&[u32], usize)],
+    keep: impl FnMut(Keys),
+) -> Result<(Vec<f32>, usize)> {
+    let texts: Vec<&[u32]> = prompts.iter().map(|(prompt, _)| *prompt).collect();
+    let hidden = model.run(Inputs::new(model.batch(&texts)?), keep);
+    let [_, time, width] = hidden.dims();
+    let last: Vec<i32> = texts.iter().enumerate().map(|(row, p)| (row * time + p.len() - 1) as i32).collect();
+    let last = Tensor::<1, Int>::from_data(TensorData::from(last.as_slice()), &model.device());
+    let hidden = hidden.reshape([texts.len() * time, width]).select(0, last).unsqueeze_dim(1);
+    Ok((host(model.logits(hidden)), time))
 }
 
 /// The cache as tensors, on any device. All rows write the same column of it: a row that entered late begins in a later
@@ -103,16 +119,9 @@ impl Engine for TensorEngine<'_> {
         let device = model.device();
         let longest = prompts.iter().map(|(p, _)| p.len()).max().unwrap_or(0);
         self.reach = longest;
-        let texts: Vec<&[u32]> = prompts.iter().map(|(p, _)| *p).collect();
         let mut fresh = Vec::new();
-        let hidden = model.run(Inputs::new(model.batch(&texts)?), |keys| fresh.push(keys));
-        // The last position of each prompt.
-        let [_, time, width] = hidden.dims();
-        let last: Vec<i32> =
-            texts.iter().enumerate().map(|(row, p)| (row * time + p.len() - 1) as i32).collect();
-        let last = Tensor::<1, Int>::from_data(TensorData::from(last.as_slice()), &device);
-        let hidden = hidden.reshape([texts.len() * time, width]).select(0, last).unsqueeze_dim(1);
-        self.prompt_logits = host(model.logits(hidden));
+        let (logits, time) = run_prompts(model, prompts, |keys| fresh.push(keys))?;
+        self.prompt_logits = logits;
 
         self.compact(longest, GROWTH);
         let (column, capacity) = (self.column, self.capacity);
@@ -129,7 +138,7 @@ impl Engine for TensorEngine<'_> {
             let [_, heads, _, dim] = x.dims();
             let dtype = x.dtype();
             let values =
-                x.swap_dims(1, 2).reshape([texts.len() * time, heads * dim]).select(0, places.clone());
+                x.swap_dims(1, 2).reshape([prompts.len() * time, heads * dim]).select(0, places.clone());
             let values = values.reshape([rows, longest, heads, dim]).swap_dims(1, 2);
             Tensor::zeros([rows, heads, capacity, dim], (&device, dtype))
                 .slice_assign([0..rows, 0..heads, column - longest..column, 0..dim], values)
@@ -152,12 +161,12 @@ impl Engine for TensorEngine<'_> {
         Ok(())
     }
 
-    fn prompt_logits(&mut self, prompt: usize) -> &mut [f32] {
+    fn prompt_logits(&self, prompt: usize) -> &[f32] {
         let vocab = self.vocab();
-        &mut self.prompt_logits[prompt * vocab..(prompt + 1) * vocab]
+        &self.prompt_logits[prompt * vocab..(prompt + 1) * vocab]
     }
 
-    fn step(&mut self, tokens: &[u32]) -> Result<&mut [f32]> {
+    fn step(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         let held = self.cache.first().map_or(0, |keys| keys.k.dims()[0]);
         if self.column == self.capacity || self.live.len() * 4 < held * 3 {
             let room = if self.column == self.capacity { GROWTH } else { self.capacity - self.column };
@@ -208,7 +217,7 @@ impl Engine for TensorEngine<'_> {
             hidden.select(0, Tensor::from_data(TensorData::from(rows.as_slice()), &device))
         };
         self.logits = host(model.logits(hidden));
-        Ok(&mut self.logits)
+        Ok(&self.logits)
     }
 
     fn retain(&mut self, keep: &[bool]) {

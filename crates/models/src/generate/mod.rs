@@ -5,6 +5,8 @@
 //! sample index).
 
 mod engine;
+#[cfg(feature = "flex")]
+mod host;
 mod sampler;
 
 use rayon::prelude::*;
@@ -13,6 +15,7 @@ use crate::config::Task;
 use crate::error::{Error, Result};
 use crate::model::CausalLm;
 use engine::{Engine, TensorEngine};
+use kernels::host::Exponentials;
 use sampler::{Drawn, Sampler};
 
 /// What to continue, and how often.
@@ -200,6 +203,10 @@ pub fn generate(
         }
         check_tokens(model, &request.prompt)?;
     }
+    #[cfg(feature = "flex")]
+    if let Some(mut engine) = host::HostEngine::new(model) {
+        return run(&mut engine, model, requests, sampling, watch);
+    }
     let mut engine = TensorEngine::new(model);
     run(&mut engine, model, requests, sampling, watch)
 }
@@ -262,10 +269,11 @@ fn run(
         let mut keep = Vec::with_capacity(rows.len());
         if fresh.rows > 0 {
             let mut row = old;
+            let mut exponentials = Exponentials::default();
             for (prompt, copies) in fresh.prompts.iter().enumerate() {
                 for _ in 0..*copies {
-                    let logits = &mut engine.prompt_logits(prompt)[..vocab];
-                    let drawn = rows[row].sampler.draw(sampling, logits);
+                    let logits = engine.prompt_logits(prompt);
+                    let drawn = rows[row].sampler.draw(sampling, logits, &mut exponentials);
                     keep.push(advance(&mut rows[row], requests, sampling, drawn, watch)?);
                     row += 1;
                 }
@@ -281,9 +289,11 @@ fn run(
             // A draw reads the whole vocabulary: rows share the threads, a few thousand logits at least to each.
             let drawn: Vec<Option<Drawn>> = rows
                 .par_iter_mut()
-                .zip(logits.par_chunks_exact_mut(vocab))
+                .zip(logits.par_chunks_exact(vocab))
                 .with_min_len((1 << 14) / vocab.max(1) + 1)
-                .map(|(row, logits)| row.sampler.draw(sampling, logits))
+                .map_init(Exponentials::default, |exponentials, (row, logits)| {
+                    row.sampler.draw(sampling, logits, exponentials)
+                })
                 .collect();
             for (row, drawn) in rows.iter_mut().zip(drawn) {
                 keep.push(advance(row, requests, sampling, drawn, watch)?);

@@ -1,5 +1,6 @@
 //! From logits to a token: penalties, temperature, truncation, one draw.
 
+use kernels::host::Exponentials;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -39,14 +40,20 @@ impl Sampler {
         sampler
     }
 
-    /// Draws a token; `None` if the logits give no distribution. The logits are used as scratch space.
-    pub fn draw(&mut self, sampling: &Sampling, logits: &mut [f32]) -> Option<Drawn> {
-        let raw = LogSum::of(logits, 1.0);
-        if !raw.total.is_finite() {
+    /// Draws a token; `None` if the logits give no distribution. `exponentials` is scratch space.
+    pub fn draw(
+        &mut self,
+        sampling: &Sampling,
+        logits: &[f32],
+        exponentials: &mut Exponentials,
+    ) -> Option<Drawn> {
+        exponentials.compute(logits, 1.0);
+        if !exponentials.total().is_finite() {
             return None;
         }
+        let (max, log_total) = (exponentials.max(), exponentials.total().ln());
         let mut drawn = if sampling.repetition_penalty == 1.0 {
-            self.choose(sampling, logits, raw)?
+            self.choose(sampling, logits, exponentials)?
         } else {
             let mut changed = logits.to_vec();
             let penalty = sampling.repetition_penalty as f32;
@@ -54,86 +61,60 @@ impl Sampler {
                 let logit = &mut changed[*token as usize];
                 *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
             }
-            let drawn = self.choose(sampling, &changed, LogSum::of(&changed, 1.0))?;
+            exponentials.compute(&changed, 1.0);
+            let drawn = self.choose(sampling, &changed, exponentials)?;
             if let Err(place) = self.seen.binary_search(&drawn.token) {
                 self.seen.insert(place, drawn.token);
             }
             drawn
         };
-        drawn.logprob = raw.logprob(logits[drawn.token as usize]);
+        drawn.logprob = (f64::from(logits[drawn.token as usize] - max) - log_total) as f32;
         Some(drawn)
     }
 
-    /// Chooses by temperature and truncation; `plain` is the sum at temperature 1.
-    fn choose(&mut self, sampling: &Sampling, logits: &[f32], plain: LogSum) -> Option<Drawn> {
+    /// Chooses by temperature and truncation; `exponentials` are those at temperature 1.
+    fn choose(
+        &mut self,
+        sampling: &Sampling,
+        logits: &[f32],
+        exponentials: &mut Exponentials,
+    ) -> Option<Drawn> {
+        let best = logits.iter().position(|logit| *logit == exponentials.max())?;
         let Some(stream) = &mut self.stream else {
-            return Some(Drawn { token: plain.best as u32, logprob: 0.0, sampling_logprob: 0.0 });
+            return Some(Drawn { token: best as u32, logprob: 0.0, sampling_logprob: 0.0 });
         };
         let draw: f64 = stream.random();
         let temperature = sampling.temperature as f32;
+        if temperature != 1.0 {
+            exponentials.compute(logits, temperature);
+        }
+        let chosen_with = |chosen: usize, total: f64| {
+            let logprob = f64::from((logits[chosen] - exponentials.max()) / temperature) - total.ln();
+            Some(Drawn { token: chosen as u32, logprob: 0.0, sampling_logprob: logprob as f32 })
+        };
         if sampling.top_k.is_none() && sampling.top_p >= 1.0 && sampling.min_p <= 0.0 {
-            let sum = if temperature == 1.0 { plain } else { LogSum::of(logits, temperature) };
-            let mut left = draw * sum.total;
-            let mut chosen = sum.best;
-            for (token, logit) in logits.iter().enumerate() {
-                left -= f64::from(exp((logit - sum.max) / temperature));
-                if left < 0.0 {
-                    chosen = token;
-                    break;
-                }
-            }
-            let sampling_logprob = (logits[chosen] - sum.max) / temperature - sum.total.ln() as f32;
-            return Some(Drawn { token: chosen as u32, logprob: 0.0, sampling_logprob });
+            return chosen_with(exponentials.token_at(draw).unwrap_or(best), exponentials.total());
         }
-        let floor = floor(sampling, logits, plain.max, temperature);
-        let weight = |logit: f32| f64::from(exp((logit - plain.max) / temperature));
-        let total: f64 = logits.iter().filter(|l| **l >= floor).map(|l| weight(*l)).sum();
+        let floor = floor(sampling, logits, exponentials.values(), exponentials.max(), temperature);
+        let weights = || {
+            exponentials
+                .values()
+                .iter()
+                .zip(logits)
+                .map(|(w, logit)| if *logit >= floor { f64::from(*w) } else { 0.0 })
+        };
+        let total: f64 = weights().sum();
         let mut left = draw * total;
-        let mut chosen = plain.best;
-        for (token, logit) in logits.iter().enumerate().filter(|(_, l)| **l >= floor) {
-            left -= weight(*logit);
-            if left < 0.0 {
-                chosen = token;
-                break;
-            }
-        }
-        let sampling_logprob = (logits[chosen] - plain.max) / temperature - total.ln() as f32;
-        Some(Drawn { token: chosen as u32, logprob: 0.0, sampling_logprob })
+        let chosen = weights().position(|weight| {
+            left -= weight;
+            left < 0.0
+        });
+        chosen_with(chosen.unwrap_or(best), total)
     }
-}
-
-/// The largest logit and the sum of the exponentials below it.
-#[derive(Clone, Copy)]
-struct LogSum {
-    max: f32,
-    best: usize,
-    total: f64,
-}
-
-impl LogSum {
-    fn of(logits: &[f32], temperature: f32) -> Self {
-        let mut max = f32::NEG_INFINITY;
-        let mut best = 0;
-        for (token, logit) in logits.iter().enumerate() {
-            if *logit > max {
-                (max, best) = (*logit, token);
-            }
-        }
-        let total = logits.iter().map(|l| f64::from(exp((l - max) / temperature))).sum();
-        Self { max, best, total }
-    }
-
-    fn logprob(&self, logit: f32) -> f32 {
-        (f64::from(logit - self.max) - self.total.ln()) as f32
-    }
-}
-
-fn exp(x: f32) -> f32 {
-    x.exp()
 }
 
 /// The lowest logit that truncation keeps. Ties with it are kept too, as in transformers.
-fn floor(sampling: &Sampling, logits: &[f32], max: f32, temperature: f32) -> f32 {
+fn floor(sampling: &Sampling, logits: &[f32], weights: &[f32], max: f32, temperature: f32) -> f32 {
     let mut floor = f32::NEG_INFINITY;
     if let Some(k) = sampling.top_k
         && k < logits.len()
@@ -143,8 +124,9 @@ fn floor(sampling: &Sampling, logits: &[f32], max: f32, temperature: f32) -> f32
         floor = *kth;
     }
     if sampling.top_p < 1.0 {
-        let weight = |logit: f32| f64::from(exp((logit - max) / temperature));
-        let total: f64 = logits.iter().filter(|l| **l >= floor).map(|l| weight(*l)).sum();
+        let weight = |logit: f32| f64::from(((logit - max) / temperature).exp());
+        let kept = weights.iter().zip(logits).filter(|(_, logit)| **logit >= floor);
+        let total: f64 = kept.map(|(weight, _)| f64::from(*weight)).sum();
         let target = sampling.top_p * total;
         let mut values: Vec<f32> = logits.iter().copied().filter(|l| *l >= floor).collect();
         // The mass usually sits in few tokens, so growing heads of the order are sorted instead of all.
