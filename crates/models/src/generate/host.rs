@@ -20,8 +20,10 @@ use crate::score::host;
 
 /// Rows of a group, at least: a product of fewer is no faster.
 const GROUP: usize = 8;
-/// Bytes of weights above which a batch is not cut into groups, each of which would read them all: the outputs of each
-/// product are shared out instead.
+/// Rows of a group that have a product compute for longer than it takes to read a weight from memory.
+const BUSY: usize = 24;
+/// Bytes of weights that stay in a cache. Groups of less than [`BUSY`] rows would each read more than that from memory: there the outputs
+/// of each product are shared out instead.
 const CACHED: usize = 8 << 20;
 /// Outputs of a product that are worth a thread's while, times inputs.
 const SHARE: usize = 1 << 16;
@@ -323,11 +325,9 @@ impl Engine for HostEngine<'_> {
         self.angles.cover(self.weights.config, positions, self.angles.reach);
         self.logits.resize(self.rows.len() * vocab, 0.0);
         let threads = rayon::current_num_threads();
-        let (group, tasks) = if self.bytes > CACHED || self.rows.len() < 2 * GROUP {
-            (self.rows.len().max(1), threads)
-        } else {
-            (self.rows.len().div_ceil(threads).next_multiple_of(GROUP), 1)
-        };
+        let group = self.rows.len().div_ceil(threads).next_multiple_of(GROUP);
+        let alone = group >= self.rows.len() || (group < BUSY && self.bytes > CACHED);
+        let (group, tasks) = if alone { (self.rows.len().max(1), threads) } else { (group, 1) };
         let (weights, angles) = (&self.weights, &self.angles);
         self.rows
             .par_chunks_mut(group)
