@@ -41,7 +41,7 @@ fn tests() -> PathBuf {
 fn golden() -> BTreeMap<String, Case> {
     let text = std::fs::read_to_string(tests().join("golden/tiny.json")).unwrap();
     let golden: Golden = serde_json::from_str(&text).unwrap();
-    assert_eq!(golden.cases.len(), 18);
+    assert_eq!(golden.cases.len(), 21);
     golden.cases
 }
 

@@ -64,6 +64,10 @@ def cases():
     yield "reward-llama", "llama", {**rope(500000.0, **LLAMA3), "num_labels": 1, "pad_token_id": 3}, {"reward": True}
     yield "reward-qwen2", "qwen2", {"num_labels": 1, "tie_word_embeddings": True}, {"reward": True, "dtype": "float32"}
     yield "reward-qwen3", "qwen3", {"num_labels": 1, "head_dim": 8, "pad_token_id": None}, {"reward": True}
+    yield "reward-mistral", "mistral", {"num_labels": 1, "sliding_window": 8}, {"reward": True}
+    yield "reward-smollm3", "smollm3", {
+        "num_labels": 1, "num_hidden_layers": 4, "intermediate_size": 32, "no_rope_layer_interval": 4}, {"reward": True}
+    yield "reward-phi3", "phi3", {"num_labels": 1, "original_max_position_embeddings": 256}, {"reward": True}
 
 
 def tokens(generator, length):
