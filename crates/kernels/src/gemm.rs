@@ -1,18 +1,22 @@
-//! Matrix products on slices: what the fused bodies need inside a task, on one thread.
+//! Matrix products on slices: what the fused bodies need inside a task, on one thread. Where one operand serves many tasks, they
+//! share it packed.
 //!
 //! The usual shape of a fast product: both operands are packed into panels that fit the caches, and a micro-kernel keeps a
 //! block of 6 rows by two registers of sums while it runs down the shared axis.
 
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
 
 /// Rows of the micro-kernel.
-const MR: usize = 6;
+pub(crate) const MR: usize = 6;
 /// Block of the shared axis: a panel of `MR` rows and one of `2 * lanes` columns stay in the first-level cache.
-const KC: usize = 256;
+pub(crate) const KC: usize = 256;
 /// Rows packed at a time: `MC * KC` floats stay in the second-level cache.
-const MC: usize = 96;
+pub(crate) const MC: usize = 96;
 /// Columns packed at a time.
 const NC: usize = 1024;
+/// Elements one task packs at least.
+const SHARE: usize = 16 * 1024;
 
 /// A matrix in a slice: element `(i, j)` lies at `i * row + j * column`.
 #[derive(Clone, Copy)]
@@ -101,18 +105,145 @@ impl WithSimd for Product<'_> {
                 for i0 in (0..m).step_by(MC) {
                     let mc = MC.min(m - i0);
                     pack(&mut scratch.a, a.data, i0 * a.row + p0 * a.column, a.row, a.column, mc, kc, MR);
-                    for (jt, bp) in scratch.b.chunks_exact(kc * nr).enumerate() {
-                        let j = jt * nr;
-                        let width = nr.min(nc - j);
-                        for (it, ap) in scratch.a.chunks_exact(kc * MR).enumerate() {
-                            let i = i0 + it * MR;
-                            let height = MR.min(m - i);
-                            let c = &mut c[i * stride + j0 + j..];
-                            tile(simd, ap, bp, c, stride, height, width, add);
-                        }
-                    }
+                    let (left, right) = (Panels::new(&scratch.a, kc), Panels::new(&scratch.b, kc));
+                    block(simd, [mc, nc, kc], left, right, &mut c[i0 * stride + j0..], stride, add);
                 }
             }
+        }
+    }
+}
+
+/// One operand in the order the micro-kernel reads it: panels of a fixed number of lines (rows on the left, columns on the
+/// right), each `depth` elements long, of which those after `from` are meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    data: &'a [f32],
+    depth: usize,
+    from: usize,
+}
+
+impl<'a> Panels<'a> {
+    pub fn new(data: &'a [f32], depth: usize) -> Self {
+        Self { data, depth, from: 0 }
+    }
+
+    /// The same lines from another place of the shared axis.
+    pub fn from(self, from: usize) -> Self {
+        Self { from, ..self }
+    }
+
+    /// The left operand from this row, a multiple of [`MR`].
+    pub fn from_row(self, row: usize) -> Self {
+        Self { data: &self.data[row * self.depth..], ..self }
+    }
+
+    #[inline(always)]
+    fn panel(&self, index: usize, width: usize, count: usize) -> &'a [f32] {
+        let start = (index * self.depth + self.from) * width;
+        &self.data[start..start + count * width]
+    }
+}
+
+/// Columns of a panel of the right operand.
+pub(crate) fn right_width() -> usize {
+    struct Width;
+    impl WithSimd for Width {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            2 * S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Width)
+}
+
+/// Panels of the rows of `a[m, k]`, for the left.
+pub(crate) fn pack_left([m, k]: [usize; 2], a: Mat, out: &mut Vec<f32>) {
+    pack(out, a.data, 0, a.row, a.column, m, k, MR);
+}
+
+/// [`pack_left`] on all threads, for an operand that many tasks read.
+pub(crate) fn share_left([m, k]: [usize; 2], a: Mat, out: &mut Vec<f32>) {
+    share(out, a.data, a.row, a.column, m, k, MR);
+}
+
+/// Panels of the columns of `b[k, n]`, for the right, on all threads.
+pub(crate) fn share_right([k, n]: [usize; 2], b: Mat, out: &mut Vec<f32>) {
+    share(out, b.data, b.column, b.row, n, k, right_width());
+}
+
+fn share(
+    out: &mut Vec<f32>,
+    data: &[f32],
+    line: usize,
+    element: usize,
+    count: usize,
+    depth: usize,
+    width: usize,
+) {
+    let panel = width * depth.max(1);
+    out.resize(count.div_ceil(width) * width * depth, 0.0);
+    out.par_chunks_mut(panel).with_min_len(SHARE.div_ceil(panel)).enumerate().for_each(|(t, panel)| {
+        pack_panel(panel, data, t * width * line, line, element, width.min(count - t * width), width);
+    });
+}
+
+/// [`gemm`] of operands that are packed.
+pub(crate) fn gemm_packed(
+    [m, n, k]: [usize; 3],
+    left: Panels,
+    right: Panels,
+    c: &mut [f32],
+    stride: usize,
+    old: Old,
+) {
+    struct Run<'a> {
+        size: [usize; 3],
+        left: Panels<'a>,
+        right: Panels<'a>,
+        c: &'a mut [f32],
+        stride: usize,
+        old: Old,
+    }
+    impl WithSimd for Run<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Run { size: [m, n, k], left, right, c, stride, old } = self;
+            // Without a shared axis there is still a zero to write.
+            for p0 in (0..k.max(1)).step_by(KC) {
+                let (left, right) = (left.from(left.from + p0), right.from(right.from + p0));
+                let add = old == Old::Add || p0 > 0;
+                for i0 in (0..m).step_by(MC) {
+                    let size = [MC.min(m - i0), n, KC.min(k - p0)];
+                    block(simd, size, left.from_row(i0), right, &mut c[i0 * stride..], stride, add);
+                }
+            }
+        }
+    }
+    Arch::new().dispatch(Run { size: [m, n, k], left, right, c, stride, old });
+}
+
+/// A product whose left operand stays in the second-level cache, and each panel of the right one in the first.
+#[inline(always)]
+fn block<S: Simd>(
+    simd: S,
+    [m, n, k]: [usize; 3],
+    left: Panels,
+    right: Panels,
+    c: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
+    let nr = 2 * S::F32_LANES;
+    for j in (0..n).step_by(nr) {
+        let bp = right.panel(j / nr, nr, k);
+        for i in (0..m).step_by(MR) {
+            let ap = left.panel(i / MR, MR, k);
+            let c = &mut c[i * stride + j..];
+            tile(simd, ap, bp, c, stride, MR.min(m - i), nr.min(n - j), add);
         }
     }
 }
@@ -133,34 +264,47 @@ fn pack(
     let panels = count.div_ceil(width);
     // Every place is written below.
     out.resize(panels * kc * width, 0.0);
-    for (t, panel) in out.chunks_exact_mut(kc * width).enumerate() {
+    for (t, panel) in out.chunks_exact_mut((kc * width).max(1)).enumerate() {
         let lines = width.min(count - t * width);
-        let start = start + t * width * line;
-        if line == 1 {
-            for (p, row) in panel.chunks_exact_mut(width).enumerate() {
-                let at = start + p * element;
-                if lines == width {
-                    row.copy_from_slice(&data[at..at + width]);
-                } else {
-                    row[..lines].copy_from_slice(&data[at..at + lines]);
-                    row[lines..].fill(0.0);
-                }
+        pack_panel(panel, data, start + t * width * line, line, element, lines, width);
+    }
+}
+
+/// One panel of `width` places, of which `lines` are there.
+#[inline(always)]
+fn pack_panel(
+    panel: &mut [f32],
+    data: &[f32],
+    start: usize,
+    line: usize,
+    element: usize,
+    lines: usize,
+    width: usize,
+) {
+    if line == 1 {
+        for (p, row) in panel.chunks_exact_mut(width).enumerate() {
+            let at = start + p * element;
+            if lines == width {
+                row.copy_from_slice(&data[at..at + width]);
+            } else {
+                row[..lines].copy_from_slice(&data[at..at + lines]);
+                row[lines..].fill(0.0);
+            }
+        }
+        return;
+    }
+    if lines < width {
+        panel.fill(0.0);
+    }
+    for l in 0..lines {
+        let from = &data[start + l * line..];
+        if element == 1 {
+            for (row, &x) in panel.chunks_exact_mut(width).zip(from) {
+                row[l] = x;
             }
         } else {
-            if lines < width {
-                panel.fill(0.0);
-            }
-            for l in 0..lines {
-                let from = &data[start + l * line..];
-                if element == 1 {
-                    for (row, &x) in panel.chunks_exact_mut(width).zip(&from[..kc]) {
-                        row[l] = x;
-                    }
-                } else {
-                    for (row, &x) in panel.chunks_exact_mut(width).zip(from.iter().step_by(element)) {
-                        row[l] = x;
-                    }
-                }
+            for (row, &x) in panel.chunks_exact_mut(width).zip(from.iter().step_by(element)) {
+                row[l] = x;
             }
         }
     }
