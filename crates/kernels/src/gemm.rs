@@ -105,7 +105,7 @@ impl WithSimd for Product<'_> {
                 for i0 in (0..m).step_by(MC) {
                     let mc = MC.min(m - i0);
                     pack(&mut scratch.a, a.data, i0 * a.row + p0 * a.column, a.row, a.column, mc, kc, MR);
-                    let (left, right) = (Panels::new(&scratch.a, kc), Panels::new(&scratch.b, kc));
+                    let (left, right) = (Left::packed(&scratch.a, kc), Panels::new(&scratch.b, kc));
                     block(simd, [mc, nc, kc], left, right, &mut c[i0 * stride + j0..], stride, add);
                 }
             }
@@ -113,8 +113,8 @@ impl WithSimd for Product<'_> {
     }
 }
 
-/// One operand in the order the micro-kernel reads it: panels of a fixed number of lines (rows on the left, columns on the
-/// right), each `depth` elements long, of which those after `from` are meant.
+/// An operand in the order the micro-kernel reads it: panels of a fixed number of lines (rows on the left, columns on the right),
+/// each `depth` elements long, of which those after `from` are meant.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
     data: &'a [f32],
@@ -127,20 +127,46 @@ impl<'a> Panels<'a> {
         Self { data, depth, from: 0 }
     }
 
-    /// The same lines from another place of the shared axis.
-    pub fn from(self, from: usize) -> Self {
-        Self { from, ..self }
-    }
-
-    /// The left operand from this row, a multiple of [`MR`].
-    pub fn from_row(self, row: usize) -> Self {
-        Self { data: &self.data[row * self.depth..], ..self }
+    /// The same lines from a place further along the shared axis.
+    pub fn after(self, count: usize) -> Self {
+        Self { from: self.from + count, ..self }
     }
 
     #[inline(always)]
     fn panel(&self, index: usize, width: usize, count: usize) -> &'a [f32] {
         let start = (index * self.depth + self.from) * width;
         &self.data[start..start + count * width]
+    }
+}
+
+/// The left operand: packed, or rows of `depth` elements as they lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    lines: Panels<'a>,
+    packed: bool,
+}
+
+impl<'a> Left<'a> {
+    /// What [`pack_left`] made.
+    pub fn packed(data: &'a [f32], depth: usize) -> Self {
+        Self { lines: Panels::new(data, depth), packed: true }
+    }
+
+    /// Whole rows, close together.
+    pub fn rows(data: &'a [f32], depth: usize) -> Self {
+        Self { lines: Panels::new(data, depth), packed: false }
+    }
+
+    #[inline(always)]
+    fn after(self, count: usize) -> Self {
+        Self { lines: self.lines.after(count), ..self }
+    }
+
+    /// From this row, a multiple of [`MR`].
+    #[inline(always)]
+    fn from_row(self, row: usize) -> Self {
+        let data = &self.lines.data[row * self.lines.depth..];
+        Self { lines: Panels { data, ..self.lines }, ..self }
     }
 }
 
@@ -163,36 +189,21 @@ pub(crate) fn pack_left([m, k]: [usize; 2], a: Mat, out: &mut Vec<f32>) {
     pack(out, a.data, 0, a.row, a.column, m, k, MR);
 }
 
-/// [`pack_left`] on all threads, for an operand that many tasks read.
-pub(crate) fn share_left([m, k]: [usize; 2], a: Mat, out: &mut Vec<f32>) {
-    share(out, a.data, a.row, a.column, m, k, MR);
-}
-
-/// Panels of the columns of `b[k, n]`, for the right, on all threads.
+/// Panels of the columns of `b[k, n]`, for the right, packed on all threads because many tasks read them.
 pub(crate) fn share_right([k, n]: [usize; 2], b: Mat, out: &mut Vec<f32>) {
-    share(out, b.data, b.column, b.row, n, k, right_width());
-}
-
-fn share(
-    out: &mut Vec<f32>,
-    data: &[f32],
-    line: usize,
-    element: usize,
-    count: usize,
-    depth: usize,
-    width: usize,
-) {
-    let panel = width * depth.max(1);
-    out.resize(count.div_ceil(width) * width * depth, 0.0);
+    let width = right_width();
+    let panel = width * k.max(1);
+    out.resize(n.div_ceil(width) * width * k, 0.0);
     out.par_chunks_mut(panel).with_min_len(SHARE.div_ceil(panel)).enumerate().for_each(|(t, panel)| {
-        pack_panel(panel, data, t * width * line, line, element, width.min(count - t * width), width);
+        let lines = width.min(n - t * width);
+        pack_panel(panel, b.data, t * width * b.column, b.column, b.row, lines, width);
     });
 }
 
-/// [`gemm`] of operands that are packed.
+/// [`gemm`] whose right operand is packed.
 pub(crate) fn gemm_packed(
     [m, n, k]: [usize; 3],
-    left: Panels,
+    left: Left,
     right: Panels,
     c: &mut [f32],
     stride: usize,
@@ -200,7 +211,7 @@ pub(crate) fn gemm_packed(
 ) {
     struct Run<'a> {
         size: [usize; 3],
-        left: Panels<'a>,
+        left: Left<'a>,
         right: Panels<'a>,
         c: &'a mut [f32],
         stride: usize,
@@ -214,7 +225,7 @@ pub(crate) fn gemm_packed(
             let Run { size: [m, n, k], left, right, c, stride, old } = self;
             // Without a shared axis there is still a zero to write.
             for p0 in (0..k.max(1)).step_by(KC) {
-                let (left, right) = (left.from(left.from + p0), right.from(right.from + p0));
+                let (left, right) = (left.after(p0), right.after(p0));
                 let add = old == Old::Add || p0 > 0;
                 for i0 in (0..m).step_by(MC) {
                     let size = [MC.min(m - i0), n, KC.min(k - p0)];
@@ -231,7 +242,7 @@ pub(crate) fn gemm_packed(
 fn block<S: Simd>(
     simd: S,
     [m, n, k]: [usize; 3],
-    left: Panels,
+    left: Left,
     right: Panels,
     c: &mut [f32],
     stride: usize,
@@ -241,9 +252,14 @@ fn block<S: Simd>(
     for j in (0..n).step_by(nr) {
         let bp = right.panel(j / nr, nr, k);
         for i in (0..m).step_by(MR) {
-            let ap = left.panel(i / MR, MR, k);
-            let c = &mut c[i * stride + j..];
-            tile(simd, ap, bp, c, stride, MR.min(m - i), nr.min(n - j), add);
+            let height = MR.min(m - i);
+            let sums = if left.packed {
+                packed_sums(simd, left.lines.panel(i / MR, MR, k), bp)
+            } else {
+                // Rows that are not there repeat the last one, and are not stored.
+                row_sums(simd, std::array::from_fn(|r| left.lines.panel(i + r.min(height - 1), 1, k)), bp)
+            };
+            store(simd, &sums, &mut c[i * stride + j..], stride, height, nr.min(n - j), add);
         }
     }
 }
@@ -310,30 +326,50 @@ fn pack_panel(
     }
 }
 
+/// Sums of a block of the result.
+type Tile<S> = [[<S as Simd>::f32s; 2]; MR];
+
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn tile<S: Simd>(
+fn step<S: Simd>(simd: S, sums: &mut Tile<S>, a: [f32; MR], b: &[S::f32s; 2]) {
+    for i in 0..MR {
+        let x = simd.splat_f32s(a[i]);
+        sums[i][0] = simd.mul_add_f32s(x, b[0], sums[i][0]);
+        sums[i][1] = simd.mul_add_f32s(x, b[1], sums[i][1]);
+    }
+}
+
+#[inline(always)]
+fn packed_sums<S: Simd>(simd: S, ap: &[f32], bp: &[f32]) -> Tile<S> {
+    let mut sums = [[simd.splat_f32s(0.0); 2]; MR];
+    let (a, _) = ap.as_chunks::<MR>();
+    let (b, _) = S::as_simd_f32s(bp).0.as_chunks::<2>();
+    for (a, b) in a.iter().zip(b) {
+        step(simd, &mut sums, *a, b);
+    }
+    sums
+}
+
+#[inline(always)]
+fn row_sums<S: Simd>(simd: S, rows: [&[f32]; MR], bp: &[f32]) -> Tile<S> {
+    let mut sums = [[simd.splat_f32s(0.0); 2]; MR];
+    let (b, _) = S::as_simd_f32s(bp).0.as_chunks::<2>();
+    let [r0, r1, r2, r3, r4, r5] = rows;
+    for ((((((b, a0), a1), a2), a3), a4), a5) in b.iter().zip(r0).zip(r1).zip(r2).zip(r3).zip(r4).zip(r5) {
+        step(simd, &mut sums, [*a0, *a1, *a2, *a3, *a4, *a5], b);
+    }
+    sums
+}
+
+#[inline(always)]
+fn store<S: Simd>(
     simd: S,
-    ap: &[f32],
-    bp: &[f32],
+    sums: &Tile<S>,
     c: &mut [f32],
     stride: usize,
     height: usize,
     width: usize,
     add: bool,
 ) {
-    let zero = simd.splat_f32s(0.0);
-    let mut sums = [[zero; 2]; MR];
-    let (a, _) = ap.as_chunks::<MR>();
-    let (b, _) = S::as_simd_f32s(bp);
-    let (b, _) = b.as_chunks::<2>();
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..MR {
-            let x = simd.splat_f32s(a[i]);
-            sums[i][0] = simd.mul_add_f32s(x, b[0], sums[i][0]);
-            sums[i][1] = simd.mul_add_f32s(x, b[1], sums[i][1]);
-        }
-    }
     let nr = 2 * S::F32_LANES;
     if width == nr {
         for (i, sums) in sums.iter().enumerate().take(height) {

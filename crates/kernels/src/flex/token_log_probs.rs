@@ -11,7 +11,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::{slice, tensor};
-use crate::gemm::{KC, MC, MR, Mat, Old, Panels, gemm_packed, pack_left, share_left, share_right};
+use crate::gemm::{KC, Left, MC, MR, Mat, Old, Panels, gemm_packed, pack_left, share_right};
 use crate::simd::{exp, fold, largest, vectorised};
 
 /// Words of a tile: a multiple of what a task and a panel take, so that tasks are even.
@@ -39,8 +39,24 @@ fn task(lines: usize) -> usize {
     lines.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(MR).clamp(MR, MC)
 }
 
+/// Rows of a tile that together hold no more logits than `chunk` whole rows do.
+fn rows_held(chunk: usize, vocabulary: usize) -> usize {
+    (chunk.saturating_mul(vocabulary) / WORDS.min(vocabulary.max(1))).max(1)
+}
+
 /// The result `[2, n]`, and what the backward pass keeps `[3, n]`: entropy, largest logit, logarithm of the sum beside it.
 pub(crate) fn forward(
+    hidden: &FlexTensor,
+    head: &FlexTensor,
+    target: &FlexTensor,
+    temperature: f64,
+    chunk: usize,
+) -> (FlexTensor, FlexTensor) {
+    // Into the pool once, not once for each of many short loops.
+    rayon::scope(|_| forward_in_pool(hidden, head, target, temperature, chunk))
+}
+
+fn forward_in_pool(
     hidden: &FlexTensor,
     head: &FlexTensor,
     target: &FlexTensor,
@@ -55,16 +71,15 @@ pub(crate) fn forward(
     let scale = (1.0 / temperature) as f32;
 
     let mut sums = vec![Sums::default(); tokens];
-    let (mut queries, mut keys) = (vec![], vec![]);
-    share_left([tokens, dim], Mat::rows(hidden, dim), &mut queries);
-    let rows = task(tokens).min((chunk * vocabulary / WORDS.min(vocabulary.max(1))).next_multiple_of(MR));
+    let mut columns = vec![];
+    let rows = task(tokens).min(rows_held(chunk, vocabulary));
     for first in (0..vocabulary).step_by(WORDS) {
         let words = WORDS.min(vocabulary - first);
-        share_right([dim, words], Mat::columns(&head[first * dim..], dim), &mut keys);
+        share_right([dim, words], Mat::columns(&head[first * dim..], dim), &mut columns);
         sums.par_chunks_mut(rows).enumerate().for_each_init(Vec::new, |logits: &mut Vec<f32>, (i, sums)| {
             let (start, count) = (i * rows, sums.len());
             logits.resize(count * words, 0.0);
-            let (left, right) = (Panels::new(&queries, dim).from_row(start), Panels::new(&keys, dim));
+            let (left, right) = (Left::rows(&hidden[start * dim..], dim), Panels::new(&columns, dim));
             gemm_packed([count, words, dim], left, right, logits, words, Old::Replace);
             observe(sums, logits, &target[start..start + count], first, scale);
         });
@@ -83,6 +98,18 @@ pub(crate) fn forward(
 }
 
 pub(crate) fn backward(
+    hidden: &FlexTensor,
+    head: &FlexTensor,
+    target: &FlexTensor,
+    kept: &FlexTensor,
+    grad: &FlexTensor,
+    temperature: f64,
+    chunk: usize,
+) -> (FlexTensor, FlexTensor) {
+    rayon::scope(|_| backward_in_pool(hidden, head, target, kept, grad, temperature, chunk))
+}
+
+fn backward_in_pool(
     hidden: &FlexTensor,
     head: &FlexTensor,
     target: &FlexTensor,
@@ -118,11 +145,12 @@ pub(crate) fn backward(
     let mut hidden_grad = vec![0.0; live.len() * dim];
     let mut head_grad = vec![0.0; vocabulary * dim];
     if dim > 0 {
-        let most = (chunk * vocabulary / WORDS.min(vocabulary.max(1))).clamp(1, ROWS);
+        let most = rows_held(chunk, vocabulary).min(ROWS);
+        let mut room = Room::default();
         let blocks = live.chunks(most).zip(gathered.chunks(most * dim)).zip(hidden_grad.chunks_mut(most * dim));
         for (i, ((rows, hidden), hidden_grad)) in blocks.enumerate() {
             let old = if i == 0 { Old::Replace } else { Old::Add };
-            block(rows, hidden, head, hidden_grad, &mut head_grad, old, (1.0 / temperature) as f32);
+            room.block(rows, hidden, head, hidden_grad, &mut head_grad, old, (1.0 / temperature) as f32);
         }
     }
     if !all {
@@ -135,54 +163,67 @@ pub(crate) fn backward(
     (tensor(hidden_grad, Shape::from([tokens, dim])), tensor(head_grad, Shape::from([vocabulary, dim])))
 }
 
-/// The backward pass of some rows, whose gradients of one tile's logits are held at a time: written by tasks of some rows each,
-/// which go on to the hidden states, then read by tasks of some words each, for the head.
-fn block(
-    rows: &[Row],
-    hidden: &[f32],
-    head: &[f32],
-    hidden_grad: &mut [f32],
-    head_grad: &mut [f32],
-    old: Old,
-    scale: f32,
-) {
-    let (count, dim) = (rows.len(), hidden.len() / rows.len());
-    let (mut queries, mut values) = (vec![], vec![]);
-    share_left([count, dim], Mat::rows(hidden, dim), &mut queries);
-    share_right([count, dim], Mat::rows(hidden, dim), &mut values);
-    let (mut columns, mut lines) = (vec![], vec![]);
-    let mut tile = vec![0.0; count * WORDS.min(head.len() / dim)];
-    let rows_each = task(count);
-    let heads = head.chunks(WORDS * dim).zip(head_grad.chunks_mut(WORDS * dim)).enumerate();
-    for (i, (head, head_grad)) in heads {
-        let (first, words) = (i * WORDS, head.len() / dim);
-        share_right([dim, words], Mat::columns(head, dim), &mut columns);
-        share_right([words, dim], Mat::rows(head, dim), &mut lines);
-        let tile = &mut tile[..count * words];
-        tile.par_chunks_mut(rows_each * words)
-            .zip(hidden_grad.par_chunks_mut(rows_each * dim))
-            .zip(rows.par_chunks(rows_each))
-            .enumerate()
-            .for_each_init(Vec::new, |packed, (i, ((logits, hidden_grad), rows))| {
-                let (left, right) = (Panels::new(&queries, dim).from_row(i * rows_each), Panels::new(&columns, dim));
-                gemm_packed([rows.len(), words, dim], left, right, logits, words, Old::Replace);
-                logits_gradient(logits, rows, first, scale);
-                pack_left([rows.len(), words], Mat::rows(logits, words), packed);
-                let old = if first == 0 { Old::Replace } else { Old::Add };
-                let (left, right) = (Panels::new(packed, words), Panels::new(&lines, words));
-                gemm_packed([rows.len(), dim, words], left, right, hidden_grad, dim, old);
+/// What a block of rows needs backward, kept for the next: the hidden states packed for the head's gradient, a tile's words of the
+/// head packed in both directions, and the gradients of the tile's logits.
+#[derive(Default)]
+struct Room {
+    hidden: Vec<f32>,
+    columns: Vec<f32>,
+    lines: Vec<f32>,
+    tile: Vec<f32>,
+}
+
+impl Room {
+    /// The backward pass of some rows, whose gradients of one tile's logits are held at a time: written by tasks of some rows
+    /// each, which go on to the hidden states, then read by tasks of some words each, for the head.
+    #[allow(clippy::too_many_arguments)]
+    fn block(
+        &mut self,
+        rows: &[Row],
+        hidden: &[f32],
+        head: &[f32],
+        hidden_grad: &mut [f32],
+        head_grad: &mut [f32],
+        old: Old,
+        scale: f32,
+    ) {
+        let (count, dim) = (rows.len(), hidden.len() / rows.len());
+        share_right([count, dim], Mat::rows(hidden, dim), &mut self.hidden);
+        let rows_each = task(count);
+        let heads = head.chunks(WORDS * dim).zip(head_grad.chunks_mut(WORDS * dim)).enumerate();
+        for (i, (head, head_grad)) in heads {
+            let (first, words) = (i * WORDS, head.len() / dim);
+            share_right([dim, words], Mat::columns(head, dim), &mut self.columns);
+            share_right([words, dim], Mat::rows(head, dim), &mut self.lines);
+            self.tile.resize(count * words, 0.0);
+            let (columns, lines) = (Panels::new(&self.columns, dim), Panels::new(&self.lines, words));
+            self.tile
+                .par_chunks_mut(rows_each * words)
+                .zip(hidden_grad.par_chunks_mut(rows_each * dim))
+                .zip(hidden.par_chunks(rows_each * dim))
+                .zip(rows.par_chunks(rows_each))
+                .for_each(|(((logits, hidden_grad), hidden), rows)| {
+                    let (count, left) = (rows.len(), Left::rows(hidden, dim));
+                    gemm_packed([count, words, dim], left, columns, logits, words, Old::Replace);
+                    logits_gradient(logits, rows, first, scale);
+                    let old = if first == 0 { Old::Replace } else { Old::Add };
+                    let left = Left::rows(logits, words);
+                    gemm_packed([count, dim, words], left, lines, hidden_grad, dim, old);
+                });
+            let (tile, hidden) = (&self.tile, Panels::new(&self.hidden, count));
+            let words_each = task(words);
+            let parts = head_grad.par_chunks_mut(words_each * dim).enumerate();
+            parts.for_each_init(Vec::new, |packed, (i, head_grad)| {
+                let (first, own) = (i * words_each, head_grad.len() / dim);
+                for start in (0..count).step_by(KC) {
+                    let depth = KC.min(count - start);
+                    pack_left([own, depth], Mat::columns(&tile[start * words + first..], words), packed);
+                    let old = if start == 0 { old } else { Old::Add };
+                    let left = Left::packed(packed, depth);
+                    gemm_packed([own, dim, depth], left, hidden.after(start), head_grad, dim, old);
+                }
             });
-        let words_each = task(words);
-        head_grad.par_chunks_mut(words_each * dim).enumerate().for_each_init(Vec::new, |packed, (i, head_grad)| {
-            let (first, own) = (i * words_each, head_grad.len() / dim);
-            for start in (0..count).step_by(KC) {
-                let depth = KC.min(count - start);
-                pack_left([own, depth], Mat::columns(&tile[start * words + first..], words), packed);
-                let (left, right) = (Panels::new(packed, depth), Panels::new(&values, count).from(start));
-                let old = if start == 0 { old } else { Old::Add };
-                gemm_packed([own, dim, depth], left, right, head_grad, dim, old);
-            }
-        });
+        }
     }
 }
 
