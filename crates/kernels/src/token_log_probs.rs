@@ -23,8 +23,9 @@ use crate::pieces::{PieceGrad, chosen_and_entropy, chunks, dims, has_extension, 
 ///
 /// - `hidden` `[n, d]`, `head` `[vocabulary, d]`, `targets` `[n]` with values in `0..vocabulary`.
 /// - Result `[2, n]` in nats, in `f32` for `f32` and narrower arguments. Log-probabilities are at most 0, entropies at least 0.
-/// - At most `chunk` rows of logits live at any time, forward or backward: the backward pass recomputes them. The
-///   value of `chunk` changes memory and speed, not results beyond rounding.
+/// - No more logits live at any time, forward or backward, than `chunk` rows of the vocabulary have (a fused forward pass: that many
+///   per thread, and far fewer where `chunk` is large); the backward pass recomputes them. The value of `chunk` changes memory and
+///   speed, not results beyond rounding.
 ///
 /// Differentiable in `hidden` and `head`, from both rows. A position whose two gradients are zero (masked out by the
 /// loss) sends exactly zero, even where its hidden state is NaN. With `n = 0` the result is `[2, 0]`, with a graph.

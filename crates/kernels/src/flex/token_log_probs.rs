@@ -147,7 +147,8 @@ fn backward_in_pool(
     if dim > 0 {
         let most = rows_held(chunk, vocabulary).min(ROWS);
         let mut room = Room::default();
-        let blocks = live.chunks(most).zip(gathered.chunks(most * dim)).zip(hidden_grad.chunks_mut(most * dim));
+        let blocks =
+            live.chunks(most).zip(gathered.chunks(most * dim)).zip(hidden_grad.chunks_mut(most * dim));
         for (i, ((rows, hidden), hidden_grad)) in blocks.enumerate() {
             let old = if i == 0 { Old::Replace } else { Old::Add };
             room.block(rows, hidden, head, hidden_grad, &mut head_grad, old, (1.0 / temperature) as f32);
@@ -156,7 +157,8 @@ fn backward_in_pool(
     if !all {
         let mut spread = vec![0.0; tokens * dim];
         for (i, row) in live.iter().enumerate() {
-            spread[row.place * dim..(row.place + 1) * dim].copy_from_slice(&hidden_grad[i * dim..(i + 1) * dim]);
+            spread[row.place * dim..(row.place + 1) * dim]
+                .copy_from_slice(&hidden_grad[i * dim..(i + 1) * dim]);
         }
         hidden_grad = spread;
     }
