@@ -6,33 +6,18 @@
 
 use std::borrow::Cow;
 
-use burn::backend::{DType, Shape, TensorMetadata};
+use burn::backend::{Shape, TensorMetadata};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::softmax::{Kept, Row, Sums, logits_gradient, observe, results, targets};
 use super::{slice, tensor};
 use crate::gemm::{KC, Left, MC, MR, Mat, Old, Panels, gemm_packed, pack_left, share_right};
-use crate::simd::{exp, fold, largest, vectorised};
 
 /// Words of a tile: a multiple of what a task and a panel take, so that tasks are even.
 const WORDS: usize = 960;
 /// Rows whose gradients of logits, for one tile's words, are held at a time.
 const ROWS: usize = 8192;
-
-fn targets(targets: &FlexTensor, vocabulary: usize) -> Vec<usize> {
-    let targets = targets.to_contiguous();
-    let wide: Vec<i64> = match targets.dtype() {
-        DType::I64 => targets.storage::<i64>().to_vec(),
-        DType::I32 => targets.storage::<i32>().iter().map(|&x| i64::from(x)).collect(),
-        other => panic!("token_log_probs: targets of type {other:?}"),
-    };
-    wide.into_iter()
-        .map(|x| match usize::try_from(x) {
-            Ok(x) if x < vocabulary => x,
-            _ => panic!("token_log_probs: target {x} outside a vocabulary of {vocabulary}"),
-        })
-        .collect()
-}
 
 /// Lines for one task, in whole panels: enough tasks for all threads, none larger than what stays in a cache.
 fn task(lines: usize) -> usize {
@@ -44,7 +29,7 @@ fn rows_held(chunk: usize, vocabulary: usize) -> usize {
     (chunk.saturating_mul(vocabulary) / WORDS.min(vocabulary.max(1))).max(1)
 }
 
-/// The result `[2, n]`, and what the backward pass keeps `[3, n]`: entropy, largest logit, logarithm of the sum beside it.
+/// The result and what the backward pass keeps: see [`results`].
 pub(crate) fn forward(
     hidden: &FlexTensor,
     head: &FlexTensor,
@@ -67,7 +52,7 @@ fn forward_in_pool(
     let vocabulary = head.shape()[0];
     let (hidden, head) = (hidden.to_contiguous(), head.to_contiguous());
     let (hidden, head) = (slice(&hidden), slice(&head));
-    let target = targets(target, vocabulary);
+    let target = targets("token_log_probs", target, vocabulary);
     let scale = (1.0 / temperature) as f32;
 
     let mut sums = vec![Sums::default(); tokens];
@@ -85,16 +70,7 @@ fn forward_in_pool(
         });
     }
 
-    let (mut out, mut kept) = (vec![0.0; 2 * tokens], vec![0.0; 3 * tokens]);
-    for (i, Sums { top, sum, weighted, chosen }) in sums.into_iter().enumerate() {
-        let log_sum = sum.ln();
-        out[i] = (chosen - top) * scale - log_sum;
-        out[tokens + i] = log_sum - weighted / sum;
-        kept[i] = out[tokens + i];
-        kept[tokens + i] = top;
-        kept[2 * tokens + i] = log_sum;
-    }
-    (tensor(out, Shape::from([2, tokens])), tensor(kept, Shape::from([3, tokens])))
+    results(&sums, scale)
 }
 
 pub(crate) fn backward(
@@ -122,25 +98,15 @@ fn backward_in_pool(
     let vocabulary = head.shape()[0];
     let [hidden, head, kept, grad] = [hidden, head, kept, grad].map(FlexTensor::to_contiguous);
     let (hidden, head, kept, grad) = (slice(&hidden), slice(&head), slice(&kept), slice(&grad));
-    let target = targets(target, vocabulary);
+    let target = targets("token_log_probs", target, vocabulary);
     // Positions without a gradient cost nothing and cannot leak: they are left out.
-    let live: Vec<Row> = (0..tokens)
-        .filter(|&i| grad[i] != 0.0 || grad[tokens + i] != 0.0)
-        .map(|i| Row {
-            place: i,
-            target: target[i],
-            entropy: kept[i],
-            top: kept[tokens + i],
-            log_sum: kept[2 * tokens + i],
-            chosen_grad: grad[i],
-            entropy_grad: grad[tokens + i],
-        })
-        .collect();
+    let kept = Kept { kept, grad, targets: &target };
+    let (places, live): (Vec<usize>, Vec<Row>) = (0..tokens).filter_map(|i| Some((i, kept.row(i)?))).unzip();
     let all = live.len() == tokens;
     let gathered: Cow<[f32]> = if all {
         hidden.into()
     } else {
-        live.iter().flat_map(|row| &hidden[row.place * dim..(row.place + 1) * dim]).copied().collect()
+        places.iter().flat_map(|i| &hidden[i * dim..(i + 1) * dim]).copied().collect()
     };
     let mut hidden_grad = vec![0.0; live.len() * dim];
     let mut head_grad = vec![0.0; vocabulary * dim];
@@ -156,9 +122,8 @@ fn backward_in_pool(
     }
     if !all {
         let mut spread = vec![0.0; tokens * dim];
-        for (i, row) in live.iter().enumerate() {
-            spread[row.place * dim..(row.place + 1) * dim]
-                .copy_from_slice(&hidden_grad[i * dim..(i + 1) * dim]);
+        for (row, place) in hidden_grad.chunks_exact(dim.max(1)).zip(&places) {
+            spread[place * dim..(place + 1) * dim].copy_from_slice(row);
         }
         hidden_grad = spread;
     }
@@ -225,90 +190,6 @@ impl Room {
                     gemm_packed([own, dim, depth], left, hidden.after(start), head_grad, dim, old);
                 }
             });
-        }
-    }
-}
-
-/// What is known of a row's softmax after some of its words.
-#[derive(Clone, Copy)]
-struct Sums {
-    /// Largest logit.
-    top: f32,
-    /// Sum of `e^z`, `z` counted from the largest logit.
-    sum: f32,
-    /// Sum of `z e^z`.
-    weighted: f32,
-    /// Logit of the target.
-    chosen: f32,
-}
-
-impl Default for Sums {
-    fn default() -> Self {
-        Self { top: f32::NEG_INFINITY, sum: 0.0, weighted: 0.0, chosen: f32::NAN }
-    }
-}
-
-/// A row that a gradient reaches.
-struct Row {
-    place: usize,
-    target: usize,
-    entropy: f32,
-    top: f32,
-    log_sum: f32,
-    chosen_grad: f32,
-    entropy_grad: f32,
-}
-
-vectorised! {
-    /// Takes in the logits of the words from `first` on, for some rows.
-    fn observe<'a>(sums: &'a mut [Sums], logits: &'a [f32], targets: &'a [usize], first: usize, scale: f32) {
-        const LANES: usize = crate::simd::LANES;
-        let words = logits.len() / sums.len();
-        for ((row, logits), target) in sums.iter_mut().zip(logits.chunks_exact(words)).zip(targets) {
-            if let Some(&logit) = target.checked_sub(first).and_then(|i| logits.get(i)) {
-                row.chosen = logit;
-            }
-            let found = largest(logits);
-            let top = if found > row.top { found } else { row.top };
-            // Before any finite logit the sums stay zero, or NaN.
-            let from = top.max(f32::MIN);
-            let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
-            let (blocks, rest) = logits.as_chunks::<LANES>();
-            for block in blocks {
-                for l in 0..LANES {
-                    let z = (block[l] - from) * scale;
-                    let e = exp(z);
-                    sums[l] += e;
-                    // `-inf` has weight zero.
-                    weighted[l] += e * z.max(-1e30);
-                }
-            }
-            for (l, &x) in rest.iter().enumerate() {
-                let z = (x - from) * scale;
-                let e = exp(z);
-                sums[l] += e;
-                weighted[l] += e * z.max(-1e30);
-            }
-            let shift = ((row.top - from) * scale).max(-1e30);
-            let keep = exp(shift);
-            row.weighted = keep * (row.weighted + row.sum * shift) + fold(weighted, |a, b| a + b);
-            row.sum = keep * row.sum + fold(sums, |a, b| a + b);
-            row.top = top;
-        }
-    }
-
-    /// Logits of the words from `first` on become gradients of logits.
-    fn logits_gradient<'a>(logits: &'a mut [f32], rows: &'a [Row], first: usize, scale: f32) {
-        let words = logits.len() / rows.len();
-        for (row, logits) in rows.iter().zip(logits.chunks_exact_mut(words)) {
-            let Row { target, entropy, top, log_sum, chosen_grad, entropy_grad, .. } = *row;
-            for x in logits.iter_mut() {
-                let log_p = (*x - top).mul_add(scale, -log_sum).max(-1e30);
-                *x = -exp(log_p) * (log_p + entropy).mul_add(entropy_grad, chosen_grad) * scale;
-            }
-            if let Some(x) = target.checked_sub(first).and_then(|i| logits.get_mut(i)) {
-                *x += chosen_grad * scale;
-            }
         }
     }
 }
