@@ -4,6 +4,8 @@
 //! sums over pieces are taken in order, so that results do not depend on the number of threads.
 
 mod attention;
+mod logits;
+mod softmax;
 mod token_log_probs;
 
 use burn::backend::autodiff::{
@@ -21,6 +23,7 @@ use rayon::prelude::*;
 
 use crate::simd::{dot, silu, vectorised};
 
+pub(crate) use logits::{backward as logit_log_probs_backward, forward as logit_log_probs_forward};
 pub(crate) use token_log_probs::{backward as token_log_probs_backward, forward as token_log_probs_forward};
 
 /// Elements one task works on, about.

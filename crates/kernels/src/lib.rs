@@ -1,11 +1,12 @@
 //! Tensor operations for decoder language models, on every burn backend and data type.
 //!
 //! Every function takes and returns ordinary burn tensors and checks shapes. On the CPU backend `flex` in `f32`,
-//! [`causal_attention`], [`token_log_probs`], [`rms_norm`], [`rotary`], [`swiglu`] and [`adamw_step`] run a fused body with a
+//! [`causal_attention`], [`token_log_probs`], [`logit_log_probs`], [`rms_norm`], [`rotary`], [`swiglu`] and [`adamw_step`] run a fused body with a
 //! hand-written backward pass, threaded with `rayon` and vectorised through `pulp`; the bits do not depend on the number of
 //! threads. Elsewhere the body of the same name in [`composed`] runs, which is made of burn's own operations.
-//! [`token_log_probs`] works through the vocabulary's logits in pieces on every backend and computes them again backward; the fused
-//! body holds up to 256 rows of them per thread.
+//! [`token_log_probs`] works through the vocabulary's logits in pieces on every backend and computes them again backward. The fused
+//! body goes by tiles of at most 96 rows by 960 words per thread; backward it holds the gradients of 960 words' logits, for at most
+//! 8,192 rows.
 //!
 //! | function | replaces |
 //! |---|---|

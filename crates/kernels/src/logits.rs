@@ -8,7 +8,7 @@ use burn::backend::autodiff::{
     ops::{Backward, Ops, OpsKind},
 };
 use burn::backend::{
-    Autodiff, Backend, Dispatch, FloatDType, Shape, Slice, TensorMetadata, backend_extension,
+    Autodiff, Backend, DType, Dispatch, FloatDType, Shape, Slice, TensorMetadata, backend_extension,
     get_device_settings,
     tensor::{FloatTensor, IntTensor},
 };
@@ -25,8 +25,8 @@ use crate::pieces::{PieceGrad, chosen_and_entropy, chunks, dims, has_extension, 
 ///
 /// - `logits` `[n, vocabulary]`, `targets` `[n]` with values in `0..vocabulary`. A logit of `-inf` has probability zero.
 /// - Result `[2, n]` in nats, in `f32` for `f32` and narrower arguments.
-/// - Beside the logits, `chunk` rows live at any time; the backward pass adds the one buffer of their gradient. No
-///   softmax is kept for it.
+/// - Beside the logits, `chunk` rows live at any time (none in the fused body); the backward pass adds the one buffer of their
+///   gradient. No softmax is kept for it.
 ///
 /// Differentiable in `logits`, from both rows. A position whose two gradients are zero sends exactly zero, even where
 /// its logits are NaN. With `n = 0` the result is `[2, 0]`, with a graph.
@@ -56,7 +56,7 @@ pub fn logit_log_probs(
     ))
 }
 
-/// The backend extension behind [`logit_log_probs`], composed of the backend's own operations.
+/// The backend extension behind [`logit_log_probs`]. Default bodies are composed of the backend's own operations.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
@@ -74,20 +74,69 @@ pub trait LogitLogProbsOps: Backend {
         forward::<Self>(logits, targets, temperature, chunk)
     }
 
+    /// Forward pass, and what this backend's backward pass wants kept.
+    fn logit_log_probs_keeping(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let out = Self::logit_log_probs(logits, targets, temperature, chunk);
+        (out.clone(), out)
+    }
+
     /// Backward pass: the gradient of `logits` from the gradient `[2, n]` of the result.
     fn logit_log_probs_backward(
         logits: FloatTensor<Self>,
         targets: IntTensor<Self>,
+        kept: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         temperature: f64,
         chunk: usize,
     ) -> FloatTensor<Self> {
+        drop(kept);
         backward::<Self>(logits, targets, grad, temperature, chunk)
     }
 }
 
 #[cfg(feature = "flex")]
-impl LogitLogProbsOps for burn::backend::Flex {}
+impl LogitLogProbsOps for burn::backend::Flex {
+    fn logit_log_probs(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> FloatTensor<Self> {
+        Self::logit_log_probs_keeping(logits, targets, temperature, chunk).0
+    }
+
+    fn logit_log_probs_keeping(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if logits.dtype() == DType::F32 {
+            return crate::flex::logit_log_probs_forward(&logits, &targets, temperature);
+        }
+        let out = forward::<Self>(logits, targets, temperature, chunk);
+        (out.clone(), out)
+    }
+
+    fn logit_log_probs_backward(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        kept: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> FloatTensor<Self> {
+        if logits.dtype() == DType::F32 {
+            return crate::flex::logit_log_probs_backward(&logits, &targets, &kept, &grad, temperature);
+        }
+        backward::<Self>(logits, targets, grad, temperature, chunk)
+    }
+}
 #[cfg(feature = "ndarray")]
 #[allow(deprecated)]
 impl LogitLogProbsOps for burn::backend::NdArray {}
@@ -105,14 +154,14 @@ impl<B: LogitLogProbsOps, C: CheckpointStrategy> LogitLogProbsOps for Autodiff<B
         struct LogitLogProbs;
 
         impl<B: LogitLogProbsOps> Backward<B, 1> for LogitLogProbs {
-            type State = (FloatTensor<B>, IntTensor<B>, f64, usize);
+            type State = (FloatTensor<B>, IntTensor<B>, FloatTensor<B>, f64, usize);
 
             fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = grads.consume::<B>(&ops.node);
-                let (logits, targets, temperature, chunk) = ops.state;
+                let (logits, targets, kept, temperature, chunk) = ops.state;
                 let [node] = ops.parents;
                 if let Some(node) = node {
-                    let logits = B::logit_log_probs_backward(logits, targets, grad, temperature, chunk);
+                    let logits = B::logit_log_probs_backward(logits, targets, kept, grad, temperature, chunk);
                     grads.register::<B>(node.id, logits);
                 }
             }
@@ -122,8 +171,9 @@ impl<B: LogitLogProbsOps, C: CheckpointStrategy> LogitLogProbsOps for Autodiff<B
         let logits = logits.into_primitive();
         match prep {
             OpsKind::Tracked(prep) => {
-                let out = B::logit_log_probs(logits.clone(), targets.clone(), temperature, chunk);
-                prep.finish((logits, targets, temperature, chunk), out)
+                let (out, kept) =
+                    B::logit_log_probs_keeping(logits.clone(), targets.clone(), temperature, chunk);
+                prep.finish((logits, targets, kept, temperature, chunk), out)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::logit_log_probs(logits, targets, temperature, chunk)),
         }

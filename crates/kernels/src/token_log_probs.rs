@@ -23,8 +23,9 @@ use crate::pieces::{PieceGrad, chosen_and_entropy, chunks, dims, has_extension, 
 ///
 /// - `hidden` `[n, d]`, `head` `[vocabulary, d]`, `targets` `[n]` with values in `0..vocabulary`.
 /// - Result `[2, n]` in nats, in `f32` for `f32` and narrower arguments. Log-probabilities are at most 0, entropies at least 0.
-/// - At most `chunk` rows of logits live at any time, forward or backward: the backward pass recomputes them. The
-///   value of `chunk` changes memory and speed, not results beyond rounding.
+/// - No more logits live at any time, forward or backward, than `chunk` rows of the vocabulary have (a fused forward pass: that many
+///   per thread, and far fewer where `chunk` is large); the backward pass recomputes them. The value of `chunk` changes memory and
+///   speed, not results beyond rounding.
 ///
 /// Differentiable in `hidden` and `head`, from both rows. A position whose two gradients are zero (masked out by the
 /// loss) sends exactly zero, even where its hidden state is NaN. With `n = 0` the result is `[2, 0]`, with a graph.
@@ -81,17 +82,29 @@ pub trait TokenLogProbsOps: Backend {
         composed_forward::<Self>(hidden, head, targets, temperature, chunk)
     }
 
-    /// Backward pass: gradients of `hidden` and `head` from the gradient `[2, n]` of the result (`out`).
+    /// Forward pass, and what this backend's backward pass wants kept.
+    fn token_log_probs_keeping(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let out = Self::token_log_probs(hidden, head, targets, temperature, chunk);
+        (out.clone(), out)
+    }
+
+    /// Backward pass: gradients of `hidden` and `head` from the gradient `[2, n]` of the result.
     fn token_log_probs_backward(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        out: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         temperature: f64,
         chunk: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        drop(out);
+        drop(kept);
         composed_backward::<Self>(hidden, head, targets, grad, temperature, chunk)
     }
 }
@@ -105,17 +118,28 @@ impl TokenLogProbsOps for burn::backend::Flex {
         temperature: f64,
         chunk: usize,
     ) -> FloatTensor<Self> {
+        Self::token_log_probs_keeping(hidden, head, targets, temperature, chunk).0
+    }
+
+    fn token_log_probs_keeping(
+        hidden: FloatTensor<Self>,
+        head: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        temperature: f64,
+        chunk: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if fused(&hidden, &head) {
             return crate::flex::token_log_probs_forward(&hidden, &head, &targets, temperature, chunk);
         }
-        composed_forward::<Self>(hidden, head, targets, temperature, chunk)
+        let out = composed_forward::<Self>(hidden, head, targets, temperature, chunk);
+        (out.clone(), out)
     }
 
     fn token_log_probs_backward(
         hidden: FloatTensor<Self>,
         head: FloatTensor<Self>,
         targets: IntTensor<Self>,
-        out: FloatTensor<Self>,
+        kept: FloatTensor<Self>,
         grad: FloatTensor<Self>,
         temperature: f64,
         chunk: usize,
@@ -125,7 +149,7 @@ impl TokenLogProbsOps for burn::backend::Flex {
                 &hidden,
                 &head,
                 &targets,
-                &out,
+                &kept,
                 &grad,
                 temperature,
                 chunk,
@@ -156,9 +180,9 @@ impl<B: TokenLogProbsOps, C: CheckpointStrategy> TokenLogProbsOps for Autodiff<B
 
             fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = grads.consume::<B>(&ops.node);
-                let (hidden, head, targets, out, temperature, chunk) = ops.state;
+                let (hidden, head, targets, kept, temperature, chunk) = ops.state;
                 let (hidden, head) =
-                    B::token_log_probs_backward(hidden, head, targets, out, grad, temperature, chunk);
+                    B::token_log_probs_backward(hidden, head, targets, kept, grad, temperature, chunk);
                 let [hidden_node, head_node] = ops.parents;
                 if let Some(node) = hidden_node {
                     grads.register::<B>(node.id, hidden);
@@ -173,9 +197,14 @@ impl<B: TokenLogProbsOps, C: CheckpointStrategy> TokenLogProbsOps for Autodiff<B
         let (hidden, head) = (hidden.into_primitive(), head.into_primitive());
         match prep {
             OpsKind::Tracked(prep) => {
-                let out =
-                    B::token_log_probs(hidden.clone(), head.clone(), targets.clone(), temperature, chunk);
-                prep.finish((hidden, head, targets, out.clone(), temperature, chunk), out)
+                let (out, kept) = B::token_log_probs_keeping(
+                    hidden.clone(),
+                    head.clone(),
+                    targets.clone(),
+                    temperature,
+                    chunk,
+                );
+                prep.finish((hidden, head, targets, kept, temperature, chunk), out)
             }
             OpsKind::UnTracked(prep) => {
                 prep.finish(B::token_log_probs(hidden, head, targets, temperature, chunk))
@@ -243,10 +272,10 @@ fn composed_backward<B: Backend>(
     (hidden_grad, B::float_cast(head_grad, narrow))
 }
 
-/// Whether the fused body serves: `f32`, and a head small enough that a few gradients of it may live at once.
+/// Whether the fused body serves.
 #[cfg(feature = "flex")]
 fn fused(hidden: &burn_flex::FlexTensor, head: &burn_flex::FlexTensor) -> bool {
-    hidden.dtype() == DType::F32 && head.dtype() == DType::F32 && head.shape().num_elements() <= 1 << 22
+    hidden.dtype() == DType::F32 && head.dtype() == DType::F32
 }
 
 fn scaled_logits<B: Backend>(

@@ -90,6 +90,79 @@ fn token_log_probs() {
     check("token_log_probs", || call(true), || call(false));
 }
 
+/// Rows that a loss left out, with NaN in them, among rows and words of many tiles; and chunks down to a single row.
+#[test]
+fn token_log_probs_with_holes() {
+    let (tokens, dim, vocabulary) = (400, 20, 2100);
+    let device = Device::flex().autodiff();
+    let hole = |i: usize| i % 3 == 1 || (90..200).contains(&i);
+    let call = |fused: bool, chunk: usize| {
+        let mut hidden = numbers(tokens * dim, 21);
+        for (i, row) in hidden.chunks_mut(dim).enumerate().filter(|(i, _)| hole(*i)) {
+            row.fill(if fused { f32::NAN } else { i as f32 * 1e-3 });
+        }
+        let hidden = Tensor::<2>::from_data(TensorData::new(hidden, [tokens, dim]), &device).require_grad();
+        let head = tensor([vocabulary, dim], 22);
+        let ids: Vec<i32> = (0..tokens as i32).map(|i| (i * 37) % vocabulary as i32).collect();
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(ids, [tokens]), &device);
+        let scaled = head.clone() * 3.0;
+        let out = if fused {
+            kernels::token_log_probs(hidden.clone(), scaled, targets, 1.3, chunk)
+        } else {
+            composed::token_log_probs(hidden.clone(), scaled, targets, 1.3)
+        };
+        let holes: Vec<bool> = (0..2 * tokens).map(|i| hole(i % tokens)).collect();
+        let holes = Tensor::from_data(TensorData::new(holes, [2, tokens]), &device);
+        let value = out.mask_fill(holes, 0.0);
+        let weights = Tensor::<2>::from_data(TensorData::new(numbers(2 * tokens, 23), [2, tokens]), &device);
+        let gradients = (value.clone() * weights).sum().backward();
+        vec![
+            host(value),
+            host(hidden.grad(&gradients).expect("a gradient")),
+            host(head.grad(&gradients).expect("a gradient")),
+        ]
+    };
+    for chunk in [1, 40, 100_000] {
+        check("token_log_probs with holes", || call(true, chunk), || call(false, chunk));
+    }
+}
+
+/// Logits with impossible words, whole segments of them, impossible targets without a gradient, and rows of NaN that are left out.
+#[test]
+fn logit_log_probs() {
+    let (tokens, vocabulary) = (60, 9001);
+    let device = Device::flex().autodiff();
+    let call = |fused: bool| {
+        let mut logits = numbers(tokens * vocabulary, 31);
+        logits.iter_mut().for_each(|x| *x *= 12.0);
+        for (i, row) in logits.chunks_mut(vocabulary).enumerate() {
+            match i % 4 {
+                1 => row.iter_mut().step_by(3).for_each(|x| *x = f32::NEG_INFINITY),
+                2 => row[..5000].fill(f32::NEG_INFINITY),
+                3 if fused => row.fill(f32::NAN),
+                _ => {}
+            }
+        }
+        let logits =
+            Tensor::<2>::from_data(TensorData::new(logits, [tokens, vocabulary]), &device).require_grad();
+        let ids: Vec<i32> = (0..tokens as i32).map(|i| 5000 + i * 61).collect();
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(ids.clone(), [tokens]), &device);
+        let out = if fused {
+            kernels::logit_log_probs(logits.clone(), targets, 0.7, 16)
+        } else {
+            composed::logit_log_probs(logits.clone(), targets, 0.7)
+        };
+        let hole = |i: usize| i % 4 == 3 || (i % 4 == 1 && ids[i] % 3 == 0);
+        let holes: Vec<bool> = (0..2 * tokens).map(|i| hole(i % tokens)).collect();
+        let holes = Tensor::from_data(TensorData::new(holes, [2, tokens]), &device);
+        let value = out.mask_fill(holes, 0.0);
+        let weights = Tensor::<2>::from_data(TensorData::new(numbers(2 * tokens, 32), [2, tokens]), &device);
+        let gradients = (value.clone() * weights).sum().backward();
+        vec![host(value), host(logits.grad(&gradients).expect("a gradient"))]
+    };
+    check("logit_log_probs", || call(true), || call(false));
+}
+
 #[test]
 fn elementwise() {
     let call = |fused: bool| {

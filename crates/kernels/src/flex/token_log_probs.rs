@@ -1,207 +1,195 @@
-//! Log-probabilities of given tokens: a block of rows at a time from logits to result, in the backward pass again.
+//! Log-probabilities of given tokens from hidden states and the output head: the logits come in tiles of some rows by some words,
+//! which stay in the caches, forward and backward.
+//!
+//! How rows are dealt out to tasks has no influence on any number: a row meets the words' tiles in order, and a word's gradient
+//! its rows in blocks of fixed size.
 
-use burn::backend::{DType, Shape, TensorMetadata};
+use std::borrow::Cow;
+
+use burn::backend::{Shape, TensorMetadata};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::softmax::{Kept, Row, Sums, logits_gradient, observe, results, targets};
 use super::{slice, tensor};
-use crate::gemm::{Mat, Old, Scratch, gemm};
-use crate::simd::{exp, fold, largest, vectorised};
+use crate::gemm::{KC, Left, MC, MR, Mat, Old, Panels, gemm_packed, pack_left, share_right};
 
-/// Rows of logits one task holds at most.
-const ROWS: usize = 256;
-/// Blocks whose gradients of the head are held at the same time.
-const WAVE: usize = 4;
+/// Words of a tile: a multiple of what a task and a panel take, so that tasks are even.
+const WORDS: usize = 960;
+/// Rows whose gradients of logits, for one tile's words, are held at a time.
+const ROWS: usize = 8192;
 
-fn targets(targets: &FlexTensor, vocabulary: usize) -> Vec<usize> {
-    let targets = targets.to_contiguous();
-    let wide: Vec<i64> = match targets.dtype() {
-        DType::I64 => targets.storage::<i64>().to_vec(),
-        DType::I32 => targets.storage::<i32>().iter().map(|&x| i64::from(x)).collect(),
-        other => panic!("token_log_probs: targets of type {other:?}"),
-    };
-    wide.into_iter()
-        .map(|x| match usize::try_from(x) {
-            Ok(x) if x < vocabulary => x,
-            _ => panic!("token_log_probs: target {x} outside a vocabulary of {vocabulary}"),
-        })
-        .collect()
+/// Lines for one task, in whole panels: enough tasks for all threads, none larger than what stays in a cache.
+fn task(lines: usize) -> usize {
+    lines.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(MR).clamp(MR, MC)
 }
 
+/// Rows of a tile that together hold no more logits than `chunk` whole rows do.
+fn rows_held(chunk: usize, vocabulary: usize) -> usize {
+    (chunk.saturating_mul(vocabulary) / WORDS.min(vocabulary.max(1))).max(1)
+}
+
+/// The result and what the backward pass keeps: see [`results`].
 pub(crate) fn forward(
     hidden: &FlexTensor,
     head: &FlexTensor,
     target: &FlexTensor,
     temperature: f64,
     chunk: usize,
-) -> FlexTensor {
+) -> (FlexTensor, FlexTensor) {
+    // Into the pool once, not once for each of many short loops.
+    rayon::scope(|_| forward_in_pool(hidden, head, target, temperature, chunk))
+}
+
+fn forward_in_pool(
+    hidden: &FlexTensor,
+    head: &FlexTensor,
+    target: &FlexTensor,
+    temperature: f64,
+    chunk: usize,
+) -> (FlexTensor, FlexTensor) {
     let [tokens, dim]: [usize; 2] = hidden.shape().dims();
     let vocabulary = head.shape()[0];
     let (hidden, head) = (hidden.to_contiguous(), head.to_contiguous());
     let (hidden, head) = (slice(&hidden), slice(&head));
-    let target = targets(target, vocabulary);
-    let rows = ROWS.min(chunk);
-    let mut out = vec![0.0; 2 * tokens];
-    let (chosen, entropy) = out.split_at_mut(tokens);
-    chosen.par_chunks_mut(rows).zip(entropy.par_chunks_mut(rows)).enumerate().for_each(
-        |(i, (chosen, entropy))| {
-            let (start, count) = (i * rows, chosen.len());
-            let mut logits = vec![0.0; count * vocabulary];
-            let size = [count, vocabulary, dim];
-            let hidden = Mat::rows(&hidden[start * dim..], dim);
-            gemm(
-                size,
-                hidden,
-                Mat::columns(head, dim),
-                &mut logits,
-                vocabulary,
-                Old::Replace,
-                &mut Scratch::default(),
-            );
-            for (j, row) in logits.chunks_exact(vocabulary).enumerate() {
-                (chosen[j], entropy[j]) = statistics(row, target[start + j], (1.0 / temperature) as f32);
-            }
-        },
-    );
-    tensor(out, Shape::from([2, tokens]))
+    let target = targets("token_log_probs", target, vocabulary);
+    let scale = (1.0 / temperature) as f32;
+
+    let mut sums = vec![Sums::default(); tokens];
+    let mut columns = vec![];
+    let rows = task(tokens).min(rows_held(chunk, vocabulary));
+    for first in (0..vocabulary).step_by(WORDS) {
+        let words = WORDS.min(vocabulary - first);
+        share_right([dim, words], Mat::columns(&head[first * dim..], dim), &mut columns);
+        sums.par_chunks_mut(rows).enumerate().for_each_init(Vec::new, |logits: &mut Vec<f32>, (i, sums)| {
+            let (start, count) = (i * rows, sums.len());
+            logits.resize(count * words, 0.0);
+            let (left, right) = (Left::rows(&hidden[start * dim..], dim), Panels::new(&columns, dim));
+            gemm_packed([count, words, dim], left, right, logits, words, Old::Replace);
+            observe(sums, logits, &target[start..start + count], first, scale);
+        });
+    }
+
+    results(&sums, scale)
 }
 
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn backward(
     hidden: &FlexTensor,
     head: &FlexTensor,
     target: &FlexTensor,
-    out: &FlexTensor,
+    kept: &FlexTensor,
+    grad: &FlexTensor,
+    temperature: f64,
+    chunk: usize,
+) -> (FlexTensor, FlexTensor) {
+    rayon::scope(|_| backward_in_pool(hidden, head, target, kept, grad, temperature, chunk))
+}
+
+fn backward_in_pool(
+    hidden: &FlexTensor,
+    head: &FlexTensor,
+    target: &FlexTensor,
+    kept: &FlexTensor,
     grad: &FlexTensor,
     temperature: f64,
     chunk: usize,
 ) -> (FlexTensor, FlexTensor) {
     let [tokens, dim]: [usize; 2] = hidden.shape().dims();
     let vocabulary = head.shape()[0];
-    let [hidden, head, out, grad] = [hidden, head, out, grad].map(FlexTensor::to_contiguous);
-    let (hidden, head, out, grad) = (slice(&hidden), slice(&head), slice(&out), slice(&grad));
-    let target = targets(target, vocabulary);
+    let [hidden, head, kept, grad] = [hidden, head, kept, grad].map(FlexTensor::to_contiguous);
+    let (hidden, head, kept, grad) = (slice(&hidden), slice(&head), slice(&kept), slice(&grad));
+    let target = targets("token_log_probs", target, vocabulary);
     // Positions without a gradient cost nothing and cannot leak: they are left out.
-    let live: Vec<usize> = (0..tokens).filter(|&i| grad[i] != 0.0 || grad[tokens + i] != 0.0).collect();
-    let mut hidden_grad = vec![0.0; tokens * dim];
+    let kept = Kept { kept, grad, targets: &target };
+    let (places, live): (Vec<usize>, Vec<Row>) = (0..tokens).filter_map(|i| Some((i, kept.row(i)?))).unzip();
+    let all = live.len() == tokens;
+    let gathered: Cow<[f32]> = if all {
+        hidden.into()
+    } else {
+        places.iter().flat_map(|i| &hidden[i * dim..(i + 1) * dim]).copied().collect()
+    };
+    let mut hidden_grad = vec![0.0; live.len() * dim];
     let mut head_grad = vec![0.0; vocabulary * dim];
-    let blocks: Vec<&[usize]> = live.chunks(ROWS.min(chunk)).collect();
-    for wave in blocks.chunks(WAVE) {
-        let parts: Vec<(Vec<f32>, Vec<f32>)> = wave
-            .par_iter()
-            .map(|places| {
-                let count = places.len();
-                let mut scratch = Scratch::default();
-                let mut gathered = Vec::with_capacity(count * dim);
-                for &i in *places {
-                    gathered.extend_from_slice(&hidden[i * dim..(i + 1) * dim]);
-                }
-                let mut logits = vec![0.0; count * vocabulary];
-                let rows = Mat::rows(&gathered, dim);
-                gemm(
-                    [count, vocabulary, dim],
-                    rows,
-                    Mat::columns(head, dim),
-                    &mut logits,
-                    vocabulary,
-                    Old::Replace,
-                    &mut scratch,
-                );
-                for (row, &i) in logits.chunks_exact_mut(vocabulary).zip(*places) {
-                    let numbers =
-                        [out[i], out[tokens + i], grad[i], grad[tokens + i], (1.0 / temperature) as f32];
-                    logits_gradient(row, target[i], numbers);
-                }
-                let mut hidden_part = vec![0.0; count * dim];
-                let logits_rows = Mat::rows(&logits, vocabulary);
-                gemm(
-                    [count, dim, vocabulary],
-                    logits_rows,
-                    Mat::rows(head, dim),
-                    &mut hidden_part,
-                    dim,
-                    Old::Replace,
-                    &mut scratch,
-                );
-                let mut head_part = vec![0.0; vocabulary * dim];
-                let logits_columns = Mat::columns(&logits, vocabulary);
-                gemm(
-                    [vocabulary, dim, count],
-                    logits_columns,
-                    rows,
-                    &mut head_part,
-                    dim,
-                    Old::Replace,
-                    &mut scratch,
-                );
-                (hidden_part, head_part)
-            })
-            .collect();
-        for (places, (hidden_part, head_part)) in wave.iter().zip(&parts) {
-            for (&i, row) in places.iter().zip(hidden_part.chunks_exact(dim)) {
-                hidden_grad[i * dim..(i + 1) * dim].copy_from_slice(row);
-            }
-            for (sum, part) in head_grad.iter_mut().zip(head_part) {
-                *sum += part;
-            }
+    if dim > 0 {
+        let most = rows_held(chunk, vocabulary).min(ROWS);
+        let mut room = Room::default();
+        let blocks =
+            live.chunks(most).zip(gathered.chunks(most * dim)).zip(hidden_grad.chunks_mut(most * dim));
+        for (i, ((rows, hidden), hidden_grad)) in blocks.enumerate() {
+            let old = if i == 0 { Old::Replace } else { Old::Add };
+            room.block(rows, hidden, head, hidden_grad, &mut head_grad, old, (1.0 / temperature) as f32);
         }
+    }
+    if !all {
+        let mut spread = vec![0.0; tokens * dim];
+        for (row, place) in hidden_grad.chunks_exact(dim.max(1)).zip(&places) {
+            spread[place * dim..(place + 1) * dim].copy_from_slice(row);
+        }
+        hidden_grad = spread;
     }
     (tensor(hidden_grad, Shape::from([tokens, dim])), tensor(head_grad, Shape::from([vocabulary, dim])))
 }
 
-vectorised! {
-    /// Log-probability of the target and entropy.
-    fn statistics<'a>(logits: &'a [f32], target: usize, scale: f32) -> (f32, f32) {
-        const LANES: usize = crate::simd::LANES;
-        let top = largest(logits);
-        let (mut sums, mut weighted) = ([0.0; LANES], [0.0; LANES]);
-        let (blocks, rest) = logits.as_chunks::<LANES>();
-        for block in blocks {
-            for l in 0..LANES {
-                let z = (block[l] - top) * scale;
-                let e = exp(z);
-                sums[l] += e;
-                // `-inf` has weight zero.
-                weighted[l] += e * z.max(-1e30);
-            }
-        }
-        for (l, &x) in rest.iter().enumerate() {
-            let z = (x - top) * scale;
-            let e = exp(z);
-            sums[l] += e;
-            weighted[l] += e * z.max(-1e30);
-        }
-        let (sum, weighted) = (fold(sums, |a, b| a + b), fold(weighted, |a, b| a + b));
-        let log_sum = sum.ln();
-        ((logits[target] - top) * scale - log_sum, log_sum - weighted / sum)
-    }
+/// What a block of rows needs backward, kept for the next: the hidden states packed for the head's gradient, a tile's words of the
+/// head packed in both directions, and the gradients of the tile's logits.
+#[derive(Default)]
+struct Room {
+    hidden: Vec<f32>,
+    columns: Vec<f32>,
+    lines: Vec<f32>,
+    tile: Vec<f32>,
+}
 
-    /// Logits become gradients of logits. `numbers`: log-probability, entropy, their gradients, scale.
-    fn logits_gradient<'a>(logits: &'a mut [f32], target: usize, numbers: [f32; 5]) {
-        const LANES: usize = crate::simd::LANES;
-        let [chosen, entropy, chosen_grad, entropy_grad, scale] = numbers;
-        let top = largest(logits);
-        // The sum follows from the target's log-probability, which is exact enough where it is small; a rare target
-        // (or an impossible one) needs the sum itself.
-        let log_sum = if chosen > -4.0 {
-            (logits[target] - top) * scale - chosen
-        } else {
-            let mut sums = [0.0; LANES];
-            let (blocks, rest) = logits.as_chunks::<LANES>();
-            for block in blocks {
-                for l in 0..LANES {
-                    sums[l] += exp((block[l] - top) * scale);
+impl Room {
+    /// The backward pass of some rows, whose gradients of one tile's logits are held at a time: written by tasks of some rows
+    /// each, which go on to the hidden states, then read by tasks of some words each, for the head.
+    #[allow(clippy::too_many_arguments)]
+    fn block(
+        &mut self,
+        rows: &[Row],
+        hidden: &[f32],
+        head: &[f32],
+        hidden_grad: &mut [f32],
+        head_grad: &mut [f32],
+        old: Old,
+        scale: f32,
+    ) {
+        let (count, dim) = (rows.len(), hidden.len() / rows.len());
+        share_right([count, dim], Mat::rows(hidden, dim), &mut self.hidden);
+        let rows_each = task(count);
+        let heads = head.chunks(WORDS * dim).zip(head_grad.chunks_mut(WORDS * dim)).enumerate();
+        for (i, (head, head_grad)) in heads {
+            let (first, words) = (i * WORDS, head.len() / dim);
+            share_right([dim, words], Mat::columns(head, dim), &mut self.columns);
+            share_right([words, dim], Mat::rows(head, dim), &mut self.lines);
+            self.tile.resize(count * words, 0.0);
+            let (columns, lines) = (Panels::new(&self.columns, dim), Panels::new(&self.lines, words));
+            self.tile
+                .par_chunks_mut(rows_each * words)
+                .zip(hidden_grad.par_chunks_mut(rows_each * dim))
+                .zip(hidden.par_chunks(rows_each * dim))
+                .zip(rows.par_chunks(rows_each))
+                .for_each(|(((logits, hidden_grad), hidden), rows)| {
+                    let (count, left) = (rows.len(), Left::rows(hidden, dim));
+                    gemm_packed([count, words, dim], left, columns, logits, words, Old::Replace);
+                    logits_gradient(logits, rows, first, scale);
+                    let old = if first == 0 { Old::Replace } else { Old::Add };
+                    let left = Left::rows(logits, words);
+                    gemm_packed([count, dim, words], left, lines, hidden_grad, dim, old);
+                });
+            let (tile, hidden) = (&self.tile, Panels::new(&self.hidden, count));
+            let words_each = task(words);
+            let parts = head_grad.par_chunks_mut(words_each * dim).enumerate();
+            parts.for_each_init(Vec::new, |packed, (i, head_grad)| {
+                let (first, own) = (i * words_each, head_grad.len() / dim);
+                for start in (0..count).step_by(KC) {
+                    let depth = KC.min(count - start);
+                    pack_left([own, depth], Mat::columns(&tile[start * words + first..], words), packed);
+                    let old = if start == 0 { old } else { Old::Add };
+                    let left = Left::packed(packed, depth);
+                    gemm_packed([own, dim, depth], left, hidden.after(start), head_grad, dim, old);
                 }
-            }
-            for (l, &x) in rest.iter().enumerate() {
-                sums[l] += exp((x - top) * scale);
-            }
-            fold(sums, |a, b| a + b).ln()
-        };
-        for x in logits.iter_mut() {
-            let log_p = (*x - top).mul_add(scale, -log_sum).max(-1e30);
-            *x = -exp(log_p) * (log_p + entropy).mul_add(entropy_grad, chosen_grad) * scale;
+            });
         }
-        logits[target] += chosen_grad * scale;
     }
 }
