@@ -155,7 +155,7 @@ pub struct Midtrain {
 
 impl Default for Midtrain {
     fn default() -> Self {
-        Midtrain { steps: 800, batch: 64, lr: 1e-3 }
+        Midtrain { steps: 200, batch: 64, lr: 5e-4 }
     }
 }
 
