@@ -88,17 +88,25 @@ pub(crate) fn row_mean(values: Tensor<2>, lengths: &Tensor<2>) -> Tensor<2> {
 
 /// Copies a tensor to the host in f64.
 pub(crate) fn to_host<const D: usize>(argument: &'static str, tensor: Tensor<D>) -> Result<Vec<f64>> {
-    tensor
-        .without_autodiff()
-        .try_into_vec_as::<f64>()
-        .map_err(|error| Error::Read { argument, reason: error.to_string() })
+    let data = read(argument, tensor.without_autodiff().try_into_data())?;
+    // The common type by itself: the general conversion goes element by element.
+    match data.as_slice::<f32>() {
+        Ok(values) => Ok(values.iter().map(|&v| f64::from(v)).collect()),
+        Err(_) => read(argument, data.convert::<f64>().try_into_vec()),
+    }
 }
 
 /// Copies a mask to the host.
 pub(crate) fn mask_to_host(argument: &'static str, mask: Tensor<2, Bool>) -> Result<Vec<bool>> {
-    mask.without_autodiff()
-        .try_into_vec_as::<bool>()
-        .map_err(|error| Error::Read { argument, reason: error.to_string() })
+    let data = read(argument, mask.without_autodiff().try_into_data())?;
+    match data.as_slice::<bool>() {
+        Ok(values) => Ok(values.to_vec()),
+        Err(_) => read(argument, data.convert::<bool>().try_into_vec()),
+    }
+}
+
+fn read<T, E: std::fmt::Debug>(argument: &'static str, result: std::result::Result<T, E>) -> Result<T> {
+    result.map_err(|error| Error::Read { argument, reason: format!("{error:?}") })
 }
 
 /// A tensor from host values, on the same device and in the working precision of `like`, without a graph.

@@ -256,3 +256,21 @@ proptest! {
         }
     }
 }
+
+/// Ids name groups and nothing else: neither their size, nor whether a group's responses stand together, changes a number.
+#[test]
+fn group_ids_are_only_names() {
+    let rewards: Vec<f64> = (0..60).map(|i| f64::from(i * 7 % 11)).collect();
+    let together: Vec<u64> = (0..60).map(|i| i / 6).collect();
+    let expected = group(&rewards, &together, &GroupConfig::default()).expect("finite rewards");
+    for name in [|g: u64| g + 3, |g: u64| u64::MAX - g, |g: u64| g * 1_000_003, |g: u64| (g * 7) % 10] {
+        let ids: Vec<u64> = together.iter().map(|&g| name(g)).collect();
+        assert_eq!(group(&rewards, &ids, &GroupConfig::default()).expect("finite rewards"), expected);
+    }
+    // The same responses, dealt out one group after the other.
+    let order: Vec<usize> = (0..6).flat_map(|k| (0..10).map(move |g| g * 6 + k)).collect();
+    let dealt: Vec<f64> = order.iter().map(|&i| rewards[i]).collect();
+    let ids: Vec<u64> = order.iter().map(|&i| together[i]).collect();
+    let found = group(&dealt, &ids, &GroupConfig::default()).expect("finite rewards");
+    assert_eq!(found, order.iter().map(|&i| expected[i]).collect::<Vec<_>>());
+}

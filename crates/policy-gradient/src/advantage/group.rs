@@ -120,38 +120,30 @@ pub fn group(rewards: &[f64], groups: &[u64], config: &GroupConfig) -> Result<Ve
         Scale::Batch(std) => Moments::of(rewards).std(std.ddof) + std.eps,
         _ => 1.0,
     };
-    Ok(rewards
-        .iter()
-        .zip(&by_group.index)
-        .map(|(&reward, &g)| {
-            let m = &moments[g];
-            if reward.is_nan() {
-                return 0.0;
-            }
-            if m.count == 1 {
-                return match config.singleton {
-                    Singleton::Raw => reward,
-                    _ => 0.0,
-                };
-            }
+    let mut advantages = Vec::with_capacity(rewards.len());
+    by_group.for_each_run(rewards, |g, rewards| {
+        let m = &moments[g];
+        let divisor = match config.scale {
+            Scale::None => 1.0,
+            Scale::Group(std) => m.std(std.ddof) + std.eps,
+            Scale::Batch(_) => batch,
+            Scale::Mean => m.mean,
+        };
+        let nothing = config.scale == Scale::Mean && m.mean <= 0.0;
+        advantages.extend(rewards.iter().map(|&reward| {
             let centred = reward - m.mean;
-            if centred == 0.0 {
-                return 0.0;
+            if reward.is_nan() {
+                0.0
+            } else if m.count == 1 {
+                if config.singleton == Singleton::Raw { reward } else { 0.0 }
+            } else if centred == 0.0 || nothing {
+                0.0
+            } else {
+                centred / divisor
             }
-            match config.scale {
-                Scale::None => centred,
-                Scale::Group(std) => centred / (m.std(std.ddof) + std.eps),
-                Scale::Batch(_) => centred / batch,
-                Scale::Mean => {
-                    if m.mean > 0.0 {
-                        centred / m.mean
-                    } else {
-                        0.0
-                    }
-                }
-            }
-        })
-        .collect())
+        }));
+    });
+    Ok(advantages)
 }
 
 /// Refuses groups of one where the configuration says so.

@@ -53,38 +53,81 @@ impl Groups {
     pub(crate) fn new(rewards: &[f64], groups: &[u64]) -> Result<Self> {
         same_length("groups", groups.len(), rewards.len())?;
         scorable("rewards", rewards)?;
-        let mut seen = std::collections::HashMap::new();
+        let mut places = Places::new(groups);
         let mut ids = Vec::new();
         // Responses to one prompt mostly stand together.
-        let mut last = None;
-        let index = groups
-            .iter()
-            .map(|&id| match last {
-                Some((same, place)) if same == id => place,
-                _ => {
-                    let place = *seen.entry(id).or_insert_with(|| {
-                        ids.push(id);
-                        ids.len() - 1
-                    });
-                    last = Some((id, place));
-                    place
-                }
-            })
-            .collect();
+        let mut index = Vec::with_capacity(groups.len());
+        for run in groups.chunk_by(|a, b| a == b) {
+            let place = places.of(run[0], &mut ids);
+            index.resize(index.len() + run.len(), place);
+        }
         Ok(Self { index, ids })
+    }
+
+    /// Calls `f` with the group and the values of every run of neighbours in one group.
+    pub(crate) fn for_each_run(&self, values: &[f64], mut f: impl FnMut(usize, &[f64])) {
+        let mut rest = values;
+        for run in self.index.chunk_by(|a, b| a == b) {
+            let (values, behind) = rest.split_at(run.len());
+            rest = behind;
+            f(run[0], values);
+        }
     }
 
     /// Mean, spread and extremes of each group's scored values.
     pub(crate) fn moments(&self, values: &[f64]) -> Vec<Moments> {
         let mut all = vec![Moments::default(); self.ids.len()];
-        for (&g, &v) in self.index.iter().zip(values) {
-            all[g].add(v);
-        }
+        self.for_each_run(values, |g, values| {
+            let mut moments = all[g].clone();
+            values.iter().for_each(|&v| moments.add(v));
+            all[g] = moments;
+        });
         all.iter_mut().for_each(Moments::settle);
-        for (&g, &v) in self.index.iter().zip(values) {
-            all[g].add_square(v);
-        }
+        self.for_each_run(values, |g, values| {
+            let mut moments = all[g].clone();
+            values.iter().for_each(|&v| moments.add_square(v));
+            all[g] = moments;
+        });
         all
+    }
+}
+
+/// The dense index of each id, in order of first appearance.
+enum Places {
+    /// For ids close together: a table from the smallest on, `usize::MAX` where an id has not been seen.
+    Near {
+        smallest: u64,
+        table: Vec<usize>,
+    },
+    Far(std::collections::HashMap<u64, usize>),
+}
+
+impl Places {
+    fn new(groups: &[u64]) -> Self {
+        let smallest = groups.iter().copied().min().unwrap_or(0);
+        let span = groups.iter().copied().max().unwrap_or(0) - smallest;
+        if span < 2 * groups.len() as u64 {
+            Self::Near { smallest, table: vec![usize::MAX; span as usize + 1] }
+        } else {
+            Self::Far(std::collections::HashMap::new())
+        }
+    }
+
+    fn of(&mut self, id: u64, ids: &mut Vec<u64>) -> usize {
+        let mut next = || {
+            ids.push(id);
+            ids.len() - 1
+        };
+        match self {
+            Self::Near { smallest, table } => {
+                let place = &mut table[(id - *smallest) as usize];
+                if *place == usize::MAX {
+                    *place = next();
+                }
+                *place
+            }
+            Self::Far(seen) => *seen.entry(id).or_insert_with(next),
+        }
     }
 }
 

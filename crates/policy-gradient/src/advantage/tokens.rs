@@ -136,8 +136,9 @@ pub fn gae(
         Masked::Terminal => rows.read_all(name, tensor),
         _ => rows.read(name, tensor),
     };
-    let r = read("rewards", &rewards)?;
-    let v = read("values", &values)?;
+    // Each place is read once and then takes its result: rewards become advantages, values returns.
+    let mut advantages = read("rewards", &rewards)?;
+    let mut returns = read("values", &values)?;
     let ends = match dones {
         Some(dones) => {
             same_shape("dones", dones.dims(), rows.shape)?;
@@ -145,11 +146,14 @@ pub fn gae(
         }
         None => None,
     };
-    let mut advantages = vec![0.0; r.len()];
+    let decay = config.gamma * config.lambda;
     rows.for_each_row(|row| {
         let (mut next_value, mut next_advantage) = (0.0, 0.0);
-        for t in row.rev() {
-            if !rows.mask[t] {
+        let (mask, ends) = (&rows.mask[row.clone()], ends.as_ref().map(|ends| &ends[row.clone()]));
+        let places = advantages[row.clone()].iter_mut().zip(&mut returns[row]).zip(mask).enumerate();
+        for (t, ((advantage, ret), counts)) in places.rev() {
+            let (reward, value) = (*advantage, *ret);
+            if !counts {
                 match config.masked {
                     Masked::Skip => {}
                     Masked::Zero => {
@@ -157,21 +161,20 @@ pub fn gae(
                         next_value = 0.0;
                     }
                     Masked::Reset => (next_value, next_advantage) = (0.0, 0.0),
-                    Masked::Terminal => (next_value, next_advantage) = (v[t], r[t] - v[t]),
+                    Masked::Terminal => (next_value, next_advantage) = (value, reward - value),
                 }
+                (*advantage, *ret) = (0.0, 0.0);
                 continue;
             }
-            if ends.as_ref().is_some_and(|ends| ends[t]) {
+            if ends.is_some_and(|ends| ends[t]) {
                 (next_value, next_advantage) = (0.0, 0.0);
             }
-            let delta = r[t] + config.gamma * next_value - v[t];
-            next_advantage = delta + config.gamma * config.lambda * next_advantage;
-            next_value = v[t];
-            advantages[t] = next_advantage;
+            let delta = reward + config.gamma * next_value - value;
+            next_advantage = delta + decay * next_advantage;
+            next_value = value;
+            (*advantage, *ret) = (next_advantage, next_advantage + value);
         }
     });
-    let returns: Vec<f64> =
-        (0..v.len()).map(|t| if rows.mask[t] { advantages[t] + v[t] } else { 0.0 }).collect();
     if let Some(config) = &config.whiten {
         WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, config);
     }
