@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use burn::tensor::Device;
 use models::{CausalLm, Config, LlamaShape, Pretrained, Tokenizer};
@@ -84,20 +86,26 @@ pub fn read_lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
 }
 
+/// How often a test kills a run: 10 times, or as the variable `POLYA_KILLS` says.
+///
+/// # Panics
+/// If the variable is not a number.
+#[must_use]
+pub fn kills() -> usize {
+    std::env::var("POLYA_KILLS").map_or(10, |count| count.parse().expect("POLYA_KILLS is a number"))
+}
+
 /// Kills a program at `kills` moments of its life, starting it again each time, then lets it end.
 ///
 /// `start` starts it; `log` is a JSONL file that grows a line a step. Every third kill comes within 60 milliseconds of the
 /// start, the others up to 40 milliseconds after some new line of the log, so that all of loading, sampling, updating and
-/// saving is hit.
+/// saving is hit. Where the log is a run folder's, it prints how many kills left a half-written checkpoint.
 ///
 /// # Panics
 /// If it ends before it was killed as often as that, or does not end well when it is left alone.
 pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> Command) {
-    use std::process::Stdio;
-    use std::thread::sleep;
-    use std::time::Duration;
     let lines = || std::fs::read_to_string(log).map_or(0, |text| text.lines().count());
-    let mut random = 12345_u64;
+    let (mut random, mut torn) = (12345_u64, 0);
     for kill in 0..kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut child = start().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
@@ -114,9 +122,71 @@ pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> Comm
         assert!(child.try_wait().expect("it has a status").is_none(), "it ended before kill {kill}");
         child.kill().expect("it can be killed");
         child.wait().expect("it is gone");
+        torn += usize::from(log.parent().is_some_and(|run| !checkpoints(run).1.is_empty()));
     }
     let output = start().output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("{kills} kills, {torn} of them while a checkpoint was written or removed");
+}
+
+/// The steps that have a checkpoint, and the names of half-written ones.
+fn checkpoints(run: &Path) -> (Vec<u64>, Vec<String>) {
+    let (mut steps, mut torn) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match name.strip_prefix("step-") {
+            Some(step) => steps.push(step.parse().expect("the name ends with a step")),
+            None => torn.push(name),
+        }
+    }
+    (steps, torn)
+}
+
+/// Lets a run meet a full disk at several moments, and go on when there is room again.
+///
+/// The disk is a limit on the size of every file (`ulimit -f`): a write beyond it fails as one on a full disk does. `start` starts
+/// or resumes the run in folder `run`; `limits` are bytes. The run is first killed after a checkpoint, so that there is one to
+/// lose. Each limited start must end with one sentence and exit code 2, with whole checkpoints and nothing else beside them.
+///
+/// # Panics
+/// If a limited start ends otherwise, or the last one, without a limit, does not end well or finds a damaged checkpoint.
+#[cfg(unix)]
+pub fn fill_disk_and_resume(limits: &[u64], run: &Path, start: impl Fn() -> Command) {
+    let mut child = start().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    while checkpoints(run).0.is_empty() {
+        assert!(child.try_wait().expect("it has a status").is_none(), "it ended without a checkpoint");
+        sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it is gone");
+    for bytes in limits {
+        let program = start();
+        let mut limited = Command::new("sh");
+        // POSIX counts blocks of 512 bytes; the signal would end the program before it sees an error.
+        limited.args(["-c", "trap '' XFSZ; ulimit -f \"$0\" && exec \"$@\"", &(bytes / 512).to_string()]);
+        limited.arg(program.get_program()).args(program.get_args());
+        let output = limited.output().expect("there is a shell");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "limit {bytes}: {said}");
+        assert_one_sentence(&said, "File too large");
+        let (steps, torn) = checkpoints(run);
+        assert!(!steps.is_empty() && torn.is_empty(), "limit {bytes}: {steps:?}, {torn:?}");
+    }
+    let output = start().output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("resuming after step") && !said.contains("the checkpoint before"), "{said}");
+}
+
+/// Asserts that a program said one error, at the end, and what the operating system answered.
+///
+/// # Panics
+/// If it said something else.
+pub fn assert_one_sentence(said: &str, answer: &str) {
+    let errors: Vec<&str> = said.lines().filter(|line| line.to_lowercase().contains("error")).collect();
+    let last = said.lines().last().unwrap_or_default();
+    assert!(errors == [last] && last.starts_with("error: could not write"), "{said}");
+    assert_eq!(last.matches(answer).count(), 1, "{said}");
 }
 
 /// Asserts that two run folders ended alike: every file of the last checkpoint (weights or adapters, optimisers, state), of
@@ -127,12 +197,7 @@ pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> Comm
 pub fn assert_same_run(one: &Path, two: &Path) {
     let bytes =
         |path: std::path::PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let last = |run: &Path| {
-        let folder = std::fs::read_dir(run.join("checkpoints")).expect("there are checkpoints");
-        let steps =
-            folder.filter_map(|e| e.ok()?.file_name().to_str()?.strip_prefix("step-")?.parse::<u64>().ok());
-        steps.max().expect("there is a checkpoint")
-    };
+    let last = |run: &Path| checkpoints(run).0.into_iter().max().expect("there is a checkpoint");
     assert_eq!(last(one), last(two), "the last checkpoints");
     let checkpoint = format!("checkpoints/step-{}", last(one));
     let mut files = vec!["results.json".to_owned()];

@@ -275,7 +275,10 @@ impl Stored {
             _ => (Dtype::F32, DType::F32),
         };
         let tensor = tensor.inner();
-        let read = move || tensor.to_data().convert_dtype(kind).as_bytes().to_vec();
+        let read = move || {
+            let bytes = tensor.to_data().convert_dtype(kind).into_bytes();
+            bytes.try_into_vec().unwrap_or_else(|bytes| bytes.to_vec())
+        };
         Self { parts: vec![Box::new(read)], shape, dtype }
     }
 }
@@ -290,7 +293,10 @@ impl safetensors::View for &Stored {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.parts.iter().flat_map(|part| part()).collect())
+        Cow::Owned(match self.parts.as_slice() {
+            [whole] => whole(),
+            parts => parts.iter().map(|part| part()).collect::<Vec<_>>().concat(),
+        })
     }
 
     fn data_len(&self) -> usize {

@@ -8,6 +8,7 @@ use kernels::{AdamWState, AdamWStep, adamw_step};
 use serde::{Deserialize, Serialize};
 
 use crate::parameters::{parameters, replace};
+use crate::tensors::Stored;
 use crate::{Error, Gradients, tensors};
 
 /// Which parameters weight decay touches.
@@ -138,7 +139,7 @@ impl AdamW {
         OptimizerState { config: self.config.clone(), moments: self.moments.clone() }
     }
 
-    /// Writes moments and step counts as a safetensors file.
+    /// Writes moments and step counts as a safetensors file. It is made durable by the checkpoint it is part of.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -201,7 +202,7 @@ pub struct OptimizerState {
 }
 
 impl OptimizerState {
-    /// Writes moments and step counts as a safetensors file.
+    /// Writes moments and step counts as a safetensors file. It is made durable by the checkpoint it is part of.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -211,8 +212,8 @@ impl OptimizerState {
         let mut entries = Vec::with_capacity(self.moments.len() * 2);
         for (index, entry) in self.moments.iter().enumerate() {
             let Some(entry) = entry else { continue };
-            entries.push((format!("first.{index}"), entry.first.to_data()));
-            entries.push((format!("second.{index}"), entry.second.to_data()));
+            entries.push((format!("first.{index}"), Stored::new(entry.first.clone())));
+            entries.push((format!("second.{index}"), Stored::new(entry.second.clone())));
         }
         let header = serde_json::to_string(&header).map_err(|error| Error::damaged(path.as_ref(), error))?;
         tensors::write(path.as_ref(), &entries, &header)

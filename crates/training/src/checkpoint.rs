@@ -77,13 +77,20 @@ pub(crate) fn folder_name(step: u64) -> String {
 
 /// Makes a folder of written files a checkpoint: manifest, durability, name.
 pub(crate) fn seal(temporary: &Path, path: &Path, step: u64) -> Result<(), Error> {
-    let mut found = BTreeMap::new();
-    for (name, file) in list(temporary, "")? {
-        // Made durable here, once, for whoever wrote it.
-        File::open(&file).and_then(|file| file.sync_all()).map_err(Error::io("write", &file))?;
-        found.insert(name, content(&file)?);
-    }
-    files::write_json(temporary.join(MANIFEST), &Manifest { format: 1, step, files: found })?;
+    let files = list(temporary, "")?;
+    // Made durable here, once, for whoever wrote them; sums are computed while the disk works.
+    let sync = |file: &PathBuf| File::open(file)?.sync_all();
+    let (durable, found) = std::thread::scope(|scope| {
+        let durable = scope.spawn(|| {
+            let mut files = files.iter().map(|(_, file)| file);
+            files.try_for_each(|file| sync(file).map_err(Error::io("write", file)))
+        });
+        let found = files.iter().map(|(name, file)| Ok((name.clone(), content(file)?))).collect();
+        (durable.join(), found)
+    });
+    durable.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let found: Result<BTreeMap<String, Content>, Error> = found;
+    files::write_json(temporary.join(MANIFEST), &Manifest { format: 1, step, files: found? })?;
     if path.exists() {
         fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
     }

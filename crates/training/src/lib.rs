@@ -69,6 +69,6 @@ pub use processes::Processes;
 pub use progress::Progress;
 pub use records::{Line, MAX_LINE_BYTES, read_jsonl, read_lines};
 pub use reduce::{GradientReducer, Single, Threads, agree, broadcast_parameters, launch, shard, workers};
-pub use run::{Environment, Existing, RunFolder};
+pub use run::{CheckpointTimes, Environment, Existing, RunFolder};
 pub use schedule::{Schedule, Shape};
 pub use stream::stream;

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 
+use crate::tensors::Stored;
 use crate::{Error, tensors};
 
 /// A float parameter of a module, as its visitor met it.
@@ -53,7 +54,7 @@ impl ModuleVisitor for Lister {
 /// Writes every float parameter of a module, under its path and in its own type, as a safetensors file.
 ///
 /// For modules without a format of their own: a value head, adapters, an average of weights. A language model
-/// is better saved as a Hugging Face folder.
+/// is better saved as a Hugging Face folder. The file is made durable by the checkpoint it is part of.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -65,7 +66,7 @@ pub fn save_parameters<M: Module>(module: &M, path: impl AsRef<Path>) -> Result<
 
 struct Reader {
     path: Vec<String>,
-    found: Vec<(String, TensorData)>,
+    found: Vec<(String, Stored)>,
 }
 
 impl ModuleVisitor for Reader {
@@ -78,7 +79,7 @@ impl ModuleVisitor for Reader {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.push((self.path.join("."), param.base().inner().into_data()));
+        self.found.push((self.path.join("."), Stored::new(param.base().inner())));
     }
 }
 

@@ -52,7 +52,8 @@ pub struct RunFolder {
     path: PathBuf,
     resumed: bool,
     logs: BTreeMap<String, Log>,
-    pending: Option<JoinHandle<Result<(), Error>>>,
+    pending: Option<JoinHandle<Result<f64, Error>>>,
+    times: CheckpointTimes,
     keep: Keep,
     best: Option<Best>,
     started: Instant,
@@ -79,6 +80,18 @@ struct FolderState {
 struct Best {
     step: u64,
     value: f64,
+}
+
+/// How long the checkpoints of this process took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CheckpointTimes {
+    /// How many were written.
+    pub count: u64,
+    /// Seconds from the first byte until it had its name, added up: making it durable and removing an older one included.
+    pub written_seconds: f64,
+    /// Seconds for which the caller stood still, added up. In the background this is waiting for the checkpoint before, and
+    /// making logs durable.
+    pub halted_seconds: f64,
 }
 
 const FOLDER: &str = "folder.json";
@@ -151,6 +164,7 @@ impl RunFolder {
             path,
             logs: BTreeMap::new(),
             pending: None,
+            times: CheckpointTimes::default(),
             keep: Keep::default(),
             best: None,
             started: now,
@@ -243,10 +257,14 @@ impl RunFolder {
     /// Appends one JSON line to a file of the folder, as in `samples/train.jsonl`.
     ///
     /// # Errors
-    /// When the file cannot be written, or the value has no JSON form.
+    /// When the file cannot be written, or the value has no JSON form; and when a checkpoint in the background could not be
+    /// written, so that a loop learns it a step later.
     pub fn append<T: Serialize>(&mut self, name: &str, value: &T) -> Result<(), Error> {
         if self.is_silent() {
             return Ok(());
+        }
+        if self.pending.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.wait()?;
         }
         let path = self.file(name);
         let mut line = serde_json::to_vec(value).map_err(|error| Error::damaged(&path, error))?;
@@ -273,14 +291,21 @@ impl RunFolder {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.wait()?;
-        if self.is_silent() { Ok(()) } else { self.prepare(step)?.finish(write) }
+        if !self.is_silent() {
+            let clock = Instant::now();
+            self.times.written_seconds += self.prepare(step)?.finish(write)?;
+            self.times.count += 1;
+            self.times.halted_seconds += clock.elapsed().as_secs_f64();
+        }
+        Ok(())
     }
 
     /// Writes a checkpoint on another thread, after waiting for the one before. `write` owns copies of what
     /// it writes: clones of tensors share storage until the next step changes them.
     ///
     /// # Errors
-    /// When the checkpoint *before* could not be written. Call [`wait`](Self::wait) for the last one.
+    /// When the checkpoint *before* could not be written. This one's error comes with the first line appended after it
+    /// happened, with the next checkpoint, or with [`wait`](Self::wait): call that for the last one.
     pub fn checkpoint_in_background<E>(
         &mut self,
         step: u64,
@@ -291,8 +316,10 @@ impl RunFolder {
     {
         self.wait()?;
         if !self.is_silent() {
+            let clock = Instant::now();
             let writing = self.prepare(step)?;
             self.pending = Some(std::thread::spawn(move || writing.finish(write)));
+            self.times.halted_seconds += clock.elapsed().as_secs_f64();
         }
         Ok(())
     }
@@ -302,11 +329,20 @@ impl RunFolder {
     /// # Errors
     /// When it could not be written.
     pub fn wait(&mut self) -> Result<(), Error> {
+        let clock = Instant::now();
         match self.pending.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => result,
+            None => return Ok(()),
+            Some(Ok(result)) => self.times.written_seconds += result?,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
         }
+        self.times.count += 1;
+        self.times.halted_seconds += clock.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// How long this process's checkpoints took, the one being written excepted.
+    pub fn checkpoint_times(&self) -> CheckpointTimes {
+        self.times
     }
 
     /// Finds the last whole checkpoint, cuts every log back to it, and removes what a killed process left behind.
@@ -457,10 +493,12 @@ struct Writing {
 }
 
 impl Writing {
-    fn finish<E>(self, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), Error>
+    /// Writes it, and says how many seconds that took.
+    fn finish<E>(self, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<f64, Error>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let clock = Instant::now();
         let path = self.folder.join(checkpoint::folder_name(self.step));
         let temporary = files::temporary(&path);
         if temporary.exists() {
@@ -477,7 +515,8 @@ impl Writing {
             let _ = fs::remove_dir_all(&temporary);
             return Err(error);
         }
-        self.prune()
+        self.prune()?;
+        Ok(clock.elapsed().as_secs_f64())
     }
 
     fn prune(&self) -> Result<(), Error> {

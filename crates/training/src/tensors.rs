@@ -4,33 +4,48 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::{Error, files};
 
-struct Entry<'a>(&'a TensorData, Dtype);
+/// A tensor on its way into a file; its numbers leave the device only when they are written, one tensor after the other.
+pub(crate) struct Stored {
+    shape: Vec<usize>,
+    dtype: DType,
+    read: Box<dyn Fn() -> TensorData>,
+}
+
+impl Stored {
+    pub(crate) fn new<const D: usize>(tensor: Tensor<D>) -> Self {
+        let (shape, dtype) = (tensor.dims().to_vec(), tensor.dtype());
+        Self { shape, dtype, read: Box::new(move || tensor.to_data()) }
+    }
+}
+
+struct Entry<'a>(&'a Stored, Dtype);
 
 impl View for Entry<'_> {
     fn dtype(&self) -> Dtype {
         self.1
     }
     fn shape(&self) -> &[usize] {
-        self.0.shape().as_slice()
+        &self.0.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(self.0.as_bytes())
+        let bytes = (self.0.read)().into_bytes();
+        Cow::Owned(bytes.try_into_vec().unwrap_or_else(|bytes| bytes.to_vec()))
     }
     fn data_len(&self) -> usize {
-        self.0.as_bytes().len()
+        self.0.shape.iter().product::<usize>() * self.1.bitsize() / 8
     }
 }
 
-/// Writes tensors under their names, with one string of metadata.
-pub(crate) fn write(path: &Path, tensors: &[(String, TensorData)], metadata: &str) -> Result<(), Error> {
+/// Writes tensors under their names, with one string of metadata. A checkpoint makes the file durable.
+pub(crate) fn write(path: &Path, tensors: &[(String, Stored)], metadata: &str) -> Result<(), Error> {
     let mut entries = Vec::with_capacity(tensors.len());
     for (name, data) in tensors {
-        let dtype = match data.dtype() {
+        let dtype = match data.dtype {
             DType::F64 => Dtype::F64,
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,
@@ -49,7 +64,7 @@ pub(crate) fn write(path: &Path, tensors: &[(String, TensorData)], metadata: &st
         safetensors::SafeTensorError::IoError(source) => Error::io("write", &temporary)(source),
         other => Error::damaged(path, other),
     })?;
-    files::commit(&temporary, path)
+    std::fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))
 }
 
 /// Reads what [`write`] wrote: tensors by name, and the metadata string.

@@ -197,6 +197,16 @@ fn in_the_background() {
     }
     run.wait().unwrap();
     assert_eq!(run.resume().unwrap().unwrap().step, 3);
+    assert_eq!(run.checkpoint_times().count, 3);
     run.checkpoint_in_background(4, |_| Err::<(), _>(std::io::Error::other("full"))).unwrap();
     assert!(run.wait().is_err());
+    // A loop learns it with a line that it logs afterwards.
+    run.checkpoint_in_background(5, |_| Err::<(), _>(std::io::Error::other("full"))).unwrap();
+    let error = (0..60_000).find_map(|step| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        run.log(step, &(), &()).err()
+    });
+    let said = error.expect("it is reported").to_string();
+    assert!(said.contains("step 5") && said.contains("full"), "{said}");
+    assert_eq!((run.checkpoint_times().count, run.resume().unwrap().unwrap().step), (3, 3));
 }

@@ -208,7 +208,9 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         "reward": state.reward, "skipped": state.guard.skipped,
     });
     run.write_json("results.json", &results)?;
-    run.write_json("timing.json", &json!({"total_seconds": started.elapsed().as_secs_f64()}))?;
+    let timing =
+        json!({"total_seconds": started.elapsed().as_secs_f64(), "checkpoints": run.checkpoint_times()});
+    run.write_json("timing.json", &timing)?;
     println!("{}", config.output().display());
     Ok(ExitCode::SUCCESS)
 }

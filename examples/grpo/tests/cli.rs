@@ -7,7 +7,9 @@ use burn::tensor::Tensor;
 use models::{LoadOptions, Pretrained, ScoreOptions, Scored, ValueHead, score};
 use serde_json::json;
 use tempfile::TempDir;
-use tests::{assert_same_run, kill_and_resume, read_lines, sums, tiny_folder, write_lines};
+use tests::{
+    assert_same_run, fill_disk_and_resume, kill_and_resume, kills, read_lines, sums, tiny_folder, write_lines,
+};
 
 struct World(TempDir);
 
@@ -43,6 +45,13 @@ impl World {
         command
     }
 
+    /// Starts a run, or goes on with it.
+    fn resume(&self, run: &str, more: &[&str]) -> Command {
+        let mut command = self.command(run, more);
+        command.arg("--resume");
+        command
+    }
+
     fn run(&self, run: &str, more: &[&str]) -> Output {
         self.command(run, more).output().unwrap()
     }
@@ -59,11 +68,7 @@ impl World {
     /// Kills a run and resumes it, and compares with one that was left alone.
     fn survives(&self, kills: usize, options: &[&str]) {
         success(&self.run("whole", options));
-        kill_and_resume(kills, &self.path("killed/metrics.jsonl"), || {
-            let mut command = self.command("killed", options);
-            command.arg("--resume");
-            command
-        });
+        kill_and_resume(kills, &self.path("killed/metrics.jsonl"), || self.resume("killed", options));
         assert_same_run(&self.path("whole"), &self.path("killed"));
     }
 
@@ -156,9 +161,24 @@ fn several_updates_and_dynamic_sampling() {
 }
 
 #[test]
-fn ten_kills_and_resumes_end_as_one_run() {
+fn kills_and_resumes_end_as_one_run() {
     let world = World::new();
-    world.survives(10, &["--steps", "30", "--checkpoint-every", "1", "--kl", "0.01", "--minibatches", "2"]);
+    let steps = (3 * kills()).to_string();
+    let options = ["--steps", &steps, "--checkpoint-every", "1", "--kl", "0.01", "--minibatches", "2"];
+    world.survives(kills(), &options);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room() {
+    let world = World::new();
+    let options = ["--steps", "6", "--checkpoint-every", "1"];
+    success(&world.run("whole", &options));
+    let size = |name: &str| world.path("whole").join(name).metadata().unwrap().len();
+    // Weights cannot be written, then not even a step's samples.
+    let limits = [size("checkpoints/step-6/model.safetensors") / 2, size("samples/rollouts.jsonl") / 12];
+    fill_disk_and_resume(&limits, &world.path("filled"), || world.resume("filled", &options));
+    assert_same_run(&world.path("whole"), &world.path("filled"));
 }
 
 #[test]

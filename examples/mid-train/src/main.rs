@@ -6,7 +6,7 @@ mod data;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
@@ -120,16 +120,19 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         let clock = Instant::now();
         let mut gradients = Gradients::new();
         let mut metrics = TokenMetrics::default();
+        let mut passes = Duration::ZERO;
         for rows in training::shard(&steps[step as usize], workers) {
             let batch = Batch::from_rows(rows, &examples, pad, &device)?;
+            let pass = Instant::now();
             let loss = cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &config.loss())?;
             metrics.add(&loss.metrics());
             gradients.add(loss.sum.backward(), &model);
+            passes += pass.elapsed();
         }
         let computed = Instant::now();
         let metrics = sum(&metrics, workers);
         gradients.reduce(workers, &model);
-        let reduce_seconds = computed.elapsed().as_secs_f64();
+        let summed = Instant::now();
         gradients.scale(1.0 / metrics.count.max(1.0));
         let norm = gradients.clip_global_norm(config.max_norm);
         let lr = schedule.at(step);
@@ -147,6 +150,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
                 run.write_json(&format!("skipped-step-{step}.json"), &texts)?;
             }
         }
+        let updated = Instant::now();
         state.tokens += metrics.count;
         state.last = Some(metrics.mean_loss());
 
@@ -165,7 +169,12 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
             run.mark_best(done, found.mean_loss())?;
             state.stopped = state.stop.as_mut().is_some_and(|stop| stop.update(found.mean_loss()));
         }
-        let time = json!({"tokens_per_second": metrics.fed / seconds, "reduce_seconds": reduce_seconds});
+        let time = json!({
+            "tokens_per_second": metrics.fed / seconds,
+            "passes_seconds": passes.as_secs_f64(),
+            "reduce_seconds": (summed - computed).as_secs_f64(),
+            "optimizer_seconds": (updated - summed).as_secs_f64(),
+        });
         run.log(done, &line, &time)?;
         progress
             .update(done, format!("loss {:.4}, {:.0} tokens/s", metrics.mean_loss(), metrics.fed / seconds));
@@ -205,7 +214,9 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         "skipped": state.guard.skipped, "early_stop": state.stopped,
     });
     run.write_json("results.json", &results)?;
-    run.write_json("timing.json", &json!({"total_seconds": started.elapsed().as_secs_f64()}))?;
+    let timing =
+        json!({"total_seconds": started.elapsed().as_secs_f64(), "checkpoints": run.checkpoint_times()});
+    run.write_json("timing.json", &timing)?;
     println!("{}", output.display());
     Ok(ExitCode::SUCCESS)
 }

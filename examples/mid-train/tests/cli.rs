@@ -5,7 +5,10 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{assert_same_run, kill_and_resume, read_lines, sums, tiny_folder, write_lines};
+use tests::{
+    assert_one_sentence, assert_same_run, fill_disk_and_resume, kill_and_resume, kills, read_lines, sums,
+    tiny_folder, write_lines,
+};
 
 struct World(TempDir);
 
@@ -29,6 +32,13 @@ impl World {
             }
         }
         command.args(["--lr", "1e-2", "--rows", "2", "--accumulate", "2"]).args(more);
+        command
+    }
+
+    /// Starts a run, or goes on with it.
+    fn resume(&self, run: &str, more: &[&str]) -> Command {
+        let mut command = self.command(run, more);
+        command.arg("--resume");
         command
     }
 
@@ -113,20 +123,80 @@ fn what_is_learned_stands_between_brackets() {
 }
 
 #[test]
-fn ten_kills_and_resumes_end_as_one_run() {
+fn kills_and_resumes_end_as_one_run() {
     let world = World::new();
     let eval = world.path("data.jsonl").display().to_string();
     let config = world.path("often.toml");
     std::fs::write(&config, "eval_every = 3\n").unwrap();
     let config = config.display().to_string();
-    let options = ["--steps", "60", "--checkpoint-every", "1", "--eval", &eval, "--config", &config];
+    let steps = (6 * kills()).to_string();
+    let options = ["--steps", &steps, "--checkpoint-every", "1", "--eval", &eval, "--config", &config];
     success(&world.run("whole", &options));
-    kill_and_resume(10, &world.path("killed/metrics.jsonl"), || {
-        let mut command = world.command("killed", &options);
-        command.arg("--resume");
-        command
-    });
+    kill_and_resume(kills(), &world.path("killed/metrics.jsonl"), || world.resume("killed", &options));
     assert_same_run(&world.path("whole"), &world.path("killed"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room() {
+    let world = World::new();
+    let options = ["--steps", "40", "--checkpoint-every", "2"];
+    success(&world.run("whole", &options));
+    let size = |name: &str| world.path("whole").join(name).metadata().unwrap().len();
+    let (model, moments) =
+        (size("checkpoints/step-40/model.safetensors"), size("checkpoints/step-40/optimizer.safetensors"));
+    // Moments and weights cannot be written, then not even the line of a step.
+    let limits = [(model + moments) / 2, model / 2, size("metrics.jsonl") / 4];
+    assert!(limits[0] > size("metrics.jsonl") && limits[2] > size("config.toml"), "{limits:?}");
+    fill_disk_and_resume(&limits, &world.path("filled"), || world.resume("filled", &options));
+    assert_same_run(&world.path("whole"), &world.path("filled"));
+}
+
+/// Runs a program in a file system too small for it, makes that larger, and runs it again. Then copies the run folder out of the
+/// namespace in which the file system is mounted. Prints the exit codes.
+const SMALL_DISK: &str = r#"
+    disk=$1 size=$2 out=$3; shift 3
+    mount -t tmpfs -o size="$size" tmpfs "$disk" || exit 77
+    "$@" 2>"$out.said"; echo $?
+    ls -A "$disk/run/checkpoints" >"$out.left"
+    mount -o remount,size=1g "$disk"
+    "$@"; echo $?
+    cp -R "$disk/run" "$out"
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_small_file_system_is_filled_and_made_larger() {
+    let world = World::new();
+    let options = ["--steps", "12", "--checkpoint-every", "2"];
+    success(&world.run("whole", &options));
+    let folder = std::fs::read_dir(world.path("whole/checkpoints/step-12")).unwrap();
+    // Files take whole pages. Room for one checkpoint and most of another, and for what stands beside them.
+    let pages: u64 = folder.map(|file| file.unwrap().metadata().unwrap().len().div_ceil(4096)).sum();
+    let size = (pages * 4096 * 7 / 4).to_string();
+    std::fs::create_dir(world.path("disk")).unwrap();
+    let program = world.resume("disk/run", &options);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, "sh"]);
+    command.arg(world.path("disk")).arg(size).arg(world.path("filled"));
+    let output = command.arg(program.get_program()).args(program.get_args()).output();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (codes, said) = match output {
+        Ok(output) => (text(&output.stdout), text(&output.stderr)),
+        Err(error) => (String::new(), error.to_string()),
+    };
+    if codes.is_empty() {
+        println!("skipped: no file system can be mounted here ({})", said.trim());
+        return;
+    }
+    let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
+    assert!(codes.starts_with("2\n") && codes.ends_with("\n0\n"), "{codes}{said}{}", read("filled.said"));
+    assert_one_sentence(&read("filled.said"), "No space left on device");
+    let left = read("filled.left");
+    let last = left.lines().filter_map(|name| name.strip_prefix("step-")?.parse::<u64>().ok()).max();
+    assert!(!left.contains(".tmp") && last.is_some_and(|step| step < 12), "{left}");
+    assert!(said.contains(&format!("resuming after step {} of 12", last.unwrap())), "{left}{said}");
+    assert_same_run(&world.path("whole"), &world.path("filled"));
 }
 
 #[test]
