@@ -333,8 +333,12 @@ pub(crate) fn write_tensors(
     let temporary = path.with_extension("safetensors.partial");
     let fail = |source| Error::Write { path: path.into(), source };
     let views = tensors.iter().map(|(name, stored)| (name.as_str(), stored));
+    // The library's files are for their owner alone; weights are as open as the files beside them.
+    let usual =
+        std::fs::File::create(&temporary).and_then(|file| file.metadata()).map_err(fail)?.permissions();
     safetensors::serialize_to_file(views, Some(metadata), &temporary)
         .map_err(|error| fail(std::io::Error::other(error.to_string())))?;
+    std::fs::set_permissions(&temporary, usual).map_err(fail)?;
     std::fs::rename(&temporary, path).map_err(fail)
 }
 

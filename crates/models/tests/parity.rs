@@ -60,6 +60,9 @@ fn a_saved_folder_loads_to_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
     let first = stories(&Device::flex());
     first.save(folder.path()).unwrap();
+    // Whoever may read one file may read them all.
+    let open_to = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions();
+    assert_eq!(open_to("model.safetensors"), open_to("config.json"));
     let second = Pretrained::load(folder.path(), &LoadOptions::new(&Device::flex())).unwrap();
     assert_eq!(first.config.parameters(), second.config.parameters());
     assert_eq!(first.config.rope, second.config.rope);

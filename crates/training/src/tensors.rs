@@ -60,10 +60,14 @@ pub(crate) fn write(path: &Path, tensors: &[(String, Stored)], metadata: &str) -
     // One key only: the format's header keeps metadata in a hash map, whose order is not stable.
     let metadata = HashMap::from([("training".to_owned(), metadata.to_owned())]);
     let temporary = files::temporary(path);
+    // The library's files are for their owner alone; these are as open as the files beside them.
+    let usual = std::fs::File::create(&temporary).and_then(|file| file.metadata());
+    let usual = usual.map_err(Error::io("write", &temporary))?.permissions();
     safetensors::serialize_to_file(entries, Some(metadata), &temporary).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => Error::io("write", &temporary)(source),
         other => Error::damaged(path, other),
     })?;
+    std::fs::set_permissions(&temporary, usual).map_err(Error::io("write", &temporary))?;
     std::fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))
 }
 
