@@ -164,7 +164,7 @@ impl<'a> Left<'a> {
 
     /// From this row, a multiple of [`MR`].
     #[inline(always)]
-    fn from_row(self, row: usize) -> Self {
+    fn at_row(self, row: usize) -> Self {
         let data = &self.lines.data[row * self.lines.depth..];
         Self { lines: Panels { data, ..self.lines }, ..self }
     }
@@ -229,7 +229,7 @@ pub(crate) fn gemm_packed(
                 let add = old == Old::Add || p0 > 0;
                 for i0 in (0..m).step_by(MC) {
                     let size = [MC.min(m - i0), n, KC.min(k - p0)];
-                    block(simd, size, left.from_row(i0), right, &mut c[i0 * stride..], stride, add);
+                    block(simd, size, left.at_row(i0), right, &mut c[i0 * stride..], stride, add);
                 }
             }
         }
