@@ -2,7 +2,7 @@
 
 use crate::simd::{LANES, exp, largest, vectorised};
 
-/// Keys and values of one head, of positions in order. Keys lie in blocks of [`LANES`] positions, dimension by dimension, so that scores
+/// Keys and values of one head, of positions in order. Keys lie in blocks of sixteen positions, dimension by dimension, so that scores
 /// of a block come out of one pass; values lie position by position.
 #[derive(Debug, Clone, Default)]
 pub struct HeadCache {
