@@ -648,6 +648,10 @@ impl View<'_> {
             }
             _ => {}
         }
+        // 2x2 matrix
+        if value::dimensions(sentence).is_some() {
+            return Some(found(self.full, p..p + sentence.len(), Source::Phrase));
+        }
         // A value, then prose.
         if let Some(end) = leading_value(sentence)
             && matches!(readable(&sentence[..end], self.policy), Reading::Value)
@@ -879,6 +883,12 @@ impl View<'_> {
         {
             return Some(found(self.full, self.start + word..self.start + range.end, Source::Last));
         }
+        // "a 4 by 6 grid" names no number.
+        if let Some(left) = text[..start].trim_end().strip_suffix(" by")
+            && left.ends_with(|c: char| c.is_ascii_digit())
+        {
+            start = number_around(left, left.len() - 1).start;
+        }
         // "3 or 4" is a list; so is "are 3 and 4".
         let mut joined = 0;
         while joined < 16 {
@@ -908,7 +918,7 @@ impl View<'_> {
         }
         let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
         let lead = text[sentence_start..start].trim_end().to_ascii_lowercase();
-        if lead.ends_with(" not") || lead.ends_with("isn't") || lead.ends_with("is not equal to") {
+        if denies(&lead) && !["other than", "instead of", "rather than"].iter().any(|w| lead.ends_with(w)) {
             return Some(Err(Reason::Negated));
         }
         // "between 9 and 10" is neither.
@@ -997,7 +1007,12 @@ fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
 
 /// Whether a text is sentences rather than just an answer.
 fn is_prose(text: &str) -> bool {
+    const OPENERS: &[&str] = &["since", "because", "given", "using", "note"];
     if text.contains('\n') && !text.contains("\\begin") {
+        return true;
+    }
+    let first = text.split([' ', ',']).next().unwrap_or("");
+    if OPENERS.iter().any(|w| first.eq_ignore_ascii_case(w)) {
         return true;
     }
     let mut words = 0;
@@ -1122,7 +1137,30 @@ fn plain_tail(text: &str) -> String {
 }
 
 fn denies(before: &str) -> bool {
-    [" not", "isn't", " never", "can't be", "cannot be"].iter().any(|w| before.ends_with(w))
+    const WORDS: &[&str] = &[
+        " not",
+        "isn't",
+        "isn’t",
+        "wasn't",
+        " never",
+        "can't be",
+        "can’t be",
+        "cannot be",
+        "could not be",
+        "couldn't be",
+        "won't be",
+        " not be",
+        "cannot equal",
+        "can't equal",
+        "does not equal",
+        "doesn't equal",
+        "not equal to",
+        "different from",
+        "other than",
+        "instead of",
+        "rather than",
+    ];
+    WORDS.iter().any(|w| before.ends_with(w))
 }
 
 fn hedges_before(before: &str) -> bool {
@@ -1132,6 +1170,13 @@ fn hedges_before(before: &str) -> bool {
 fn hedges_after(after: &str) -> Option<Reason> {
     let head: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
     let head = head.trim_start_matches(['$', '*', ' ', ',', '\\', ')', ']', '}']);
+    // "10, maybe 11", "10 or so, perhaps $11$"
+    let other = head.trim_start_matches("or so").trim_start_matches([',', ' ']);
+    let value =
+        |t: &str| t.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '$' | '\\' | '-'));
+    if ["maybe", "perhaps", "possibly"].iter().any(|w| other.strip_prefix(w).is_some_and(value)) {
+        return Some(Reason::Hedged);
+    }
     let hedges = [
         "or maybe",
         "or perhaps",
@@ -1151,7 +1196,7 @@ fn hedges_after(after: &str) -> Option<Reason> {
 
 fn hedge_inside(sentence: &str) -> bool {
     let lower = sentence.to_ascii_lowercase();
-    [" or maybe", " or perhaps", " or possibly", " or it could", " or it might", "not sure"]
+    [" maybe", " perhaps", " possibly", " or it could", " or it might", "not sure"]
         .iter()
         .any(|h| lower.contains(h))
 }
@@ -1229,7 +1274,19 @@ fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
 
 /// The first dollar sign that no backslash makes a currency.
 fn dollar(text: &str) -> Option<usize> {
-    text.match_indices('$').map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'))
+    let mut text_end = 0;
+    text.match_indices('$').map(|(at, _)| at).find(|at| {
+        // Inside \text{if $n$ is even} the signs belong to the words.
+        let window = floor_boundary(text, at.saturating_sub(200)).max(text_end);
+        if *at >= text_end
+            && let Some(open) = text[window..*at].rfind("\\text{").map(|n| window + n)
+            && !text[open..*at].contains('}')
+            && let Some(close) = text[*at..floor_boundary(text, at + 200)].find('}')
+        {
+            text_end = at + close;
+        }
+        *at >= text_end && !text[..*at].ends_with('\\')
+    })
 }
 
 /// The last dollar sign that no backslash makes a currency.
@@ -1456,6 +1513,7 @@ fn leading_value(sentence: &str) -> Option<usize> {
         let keep = glued
             || word.len() == 1
             || matches!(word, "or" | "and" | "sqrt" | "pi")
+            || word == "by" && sentence[at + 2..].trim_start().starts_with(|c: char| c.is_ascii_digit())
             || crate::units::canonical(word).is_some() && !matches!(word, "in" | "day");
         if !keep {
             end = at;

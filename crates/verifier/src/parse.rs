@@ -302,6 +302,10 @@ impl Parser<'_> {
             return Ok(None);
         }
         let comparison = match refs[..] {
+            [.., "no", "less", "than"] | [.., "no", "fewer", "than"] => Some(Relation::Ge),
+            [.., "no", "more", "than"] | [.., "no", "greater", "than"] | [.., "up", "to"] => {
+                Some(Relation::Le)
+            }
             [.., "at", "least"] | [.., "least"] | [.., "minimum", "of"] => Some(Relation::Ge),
             [.., "at", "most"] | [.., "most"] | [.., "maximum", "of"] => Some(Relation::Le),
             [.., "less", "than"] | [.., "fewer", "than"] | [.., "below"] | [.., "under"] => {
@@ -320,8 +324,12 @@ impl Parser<'_> {
                 "not" | "no" | "never" | "except" | "neither" | "without" | "isn" | "cannot" | "none" | "nor"
             )
         };
-        if refs.iter().any(|w| negates(w)) {
+        let bounded = matches!(refs[..], [.., "no", _, "than"]);
+        if refs[..n - if bounded { 3 } else { 0 }].iter().any(|w| negates(w)) {
             return Err(self.expected("an answer that is not negated"));
+        }
+        if refs.iter().any(|w| hedges(w)) {
+            return Err(self.expected("an answer without doubt"));
         }
         let last = *refs.last().unwrap_or(&"");
         if matches!(last, "minus" | "negative")
@@ -383,7 +391,7 @@ impl Parser<'_> {
         if matches!(first.as_str(), "if" | "when" | "otherwise" | "unless" | "per") && self.nested > 0 {
             return Ok(node);
         }
-        if matches!(first.as_str(), "if" | "when" | "unless" | "not") {
+        if matches!(first.as_str(), "if" | "when" | "unless" | "not") || hedges(&first) {
             return Err(self.expected("a value without a condition"));
         }
         // "n is odd" and "n odd" are noted alike.
@@ -1899,6 +1907,11 @@ fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
         sum.push(if k % 2 == 1 { Node::Neg(Box::new(term)) } else { term });
     }
     Some(Node::Add(sum))
+}
+
+/// Words that leave an answer open.
+fn hedges(word: &str) -> bool {
+    matches!(word, "maybe" | "perhaps" | "possibly" | "might" | "unsure")
 }
 
 /// What the next token does to the value before it.

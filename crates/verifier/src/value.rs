@@ -111,6 +111,9 @@ impl Answer {
         if trimmed.is_empty() {
             return Err(SyntaxError::Empty);
         }
+        if text.trim_end_matches([' ', '$', '*', '}']).ends_with(['?', '？']) {
+            return Err(SyntaxError::Expected { expected: "an answer that is no question", at: text.len() });
+        }
         let (value, node) = read_value(trimmed, policy)?;
         let (subject, parameter) = node.map_or((None, None), |n| (subject(&n), parameter(&n)));
         let parameter = parameter
@@ -304,6 +307,11 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
     if let Some(value) = special(&plain) {
         return Ok((value, None));
     }
+    if policy.text
+        && let Some(size) = dimensions(&plain)
+    {
+        return Ok((Value::Text(size), None));
+    }
     if let Some(value) = reals_except(text, policy) {
         return Ok((value, None));
     }
@@ -347,6 +355,7 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
                         | Node::Mul(_)
                         | Node::Percent(_)
                 )
+                && !matches!(&node, Node::Add(v) if v.iter().all(|n| matches!(n, Node::Quantity(..))))
             {
                 return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
             }
@@ -492,6 +501,8 @@ fn choice(plain: &str, policy: &Policy) -> Option<Value> {
         [b'(', c, b')', ..] if c.is_ascii_alphabetic() => (*c, true, &t[3..]),
         [b'[', c, b']', ..] if c.is_ascii_uppercase() => (*c, true, &t[3..]),
         [c, ..] if c.is_ascii_uppercase() => (*c, false, &t[1..]),
+        // b)
+        [c @ b'a'..=b'f', b')', ..] => (*c, false, &t[1..]),
         _ => return None,
     };
     let upper = letter.to_ascii_uppercase() as char;
@@ -606,6 +617,57 @@ fn special(plain: &str) -> Option<Value> {
         "true" | "false" | "yes" | "no" => Value::Text(words.to_string()),
         _ => return None,
     })
+}
+
+/// `2x2 matrix`, `4 by 6`: the size of a thing, which is no product.
+pub(crate) fn dimensions(plain: &str) -> Option<String> {
+    if plain.len() > 60 || !plain.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let lower = plain.to_ascii_lowercase();
+    let mut rest = lower.as_str();
+    let mut sizes = Vec::new();
+    let mut by = false;
+    loop {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if digits == 0 {
+            return None;
+        }
+        sizes.push(&rest[..digits]);
+        rest = rest[digits..].trim_start_matches([' ', '-']);
+        let sign = ["by", "x", "×"].iter().find(|s| rest.starts_with(**s));
+        let Some(sign) = sign else { break };
+        let tail = rest[sign.len()..].trim_start_matches([' ', '-']);
+        if !tail.starts_with(|c: char| c.is_ascii_digit()) {
+            break;
+        }
+        by |= *sign == "by";
+        rest = tail;
+    }
+    const THINGS: &[&str] = &[
+        "matrix",
+        "matrices",
+        "grid",
+        "board",
+        "chessboard",
+        "square",
+        "rectangle",
+        "table",
+        "array",
+        "determinant",
+        "block",
+        "cube",
+        "box",
+        "garden",
+        "rectangular",
+        "square",
+        "identity",
+        "zero",
+    ];
+    let word = rest.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("");
+    let thing = THINGS.contains(&word);
+    (sizes.len() > 1 && (thing || by && (word.is_empty() || crate::units::canonical(word).is_none())))
+        .then(|| format!("{} {}", sizes.join(" by "), normal_words(rest)).trim_end().to_string())
 }
 
 /// "all real numbers except 2": the words stand before the points that are left out.
@@ -766,9 +828,9 @@ fn hex_numeral(plain: &str) -> Option<Node> {
         && digits.len() < 64
         && digits.chars().all(|c| c.is_ascii_alphanumeric() && c.is_digit(base))
         && digits.chars().any(|c| c.is_ascii_alphabetic());
-    // 2a_{11} is twice a term of a sequence; a last digit has no index, so 2a3_{16} is a numeral.
+    // 2a_{11} is twice a term of a sequence; a last digit has no index, so 2a3_{12} is a numeral. Base 16 says enough.
     let small = digits.chars().any(|c| c.is_ascii_lowercase());
-    let valid = valid && (!small || digits.ends_with(|c: char| c.is_ascii_digit()));
+    let valid = valid && (!small || base == 16 || digits.ends_with(|c: char| c.is_ascii_digit()));
     valid.then(|| Node::Base(digits.to_ascii_uppercase(), base))
 }
 
@@ -818,6 +880,7 @@ fn scalar(node: &Node, policy: &Policy) -> Value {
         Node::Percent(x) if policy.percent == Percent::Ignore => (**x).clone(),
         n => n.clone(),
     };
+    let node = series::inner_dots(&node).unwrap_or(node);
     let node = series::geometric_series(&node).unwrap_or(node);
     Value::Scalar(Box::new(Scalar::new(node)))
 }
@@ -1428,6 +1491,30 @@ fn label(node: &Node) -> Option<String> {
     }
 }
 
+/// `m + n`, `100a + 10b + c`, `abc`: the unknowns of a question put together. Coordinates make an equation instead.
+fn combination(node: &Node) -> Option<String> {
+    let unknown = |n: &Node| match n {
+        Node::Var(v) if v.len() == 1 && !matches!(v.as_str(), "x" | "y" | "z" | "t" | "i") => Some(v.clone()),
+        _ => None,
+    };
+    let product = |n: &Node| match n {
+        Node::Mul(v) => {
+            let factor = |n: &Node| match n {
+                Node::Num(n) => n.is_plain_integer().then(|| n.value.to_string()),
+                n => unknown(n),
+            };
+            v.iter().map(factor).collect::<Option<Vec<_>>>().map(|v| v.join("·"))
+        }
+        n => unknown(n),
+    };
+    let name = match node {
+        Node::Add(v) => v.iter().map(product).collect::<Option<Vec<_>>>()?.join("+"),
+        Node::Mul(_) => product(node)?,
+        _ => return None,
+    };
+    (node.variables().len() > 1).then_some(name)
+}
+
 /// `dy/dx`, `∂z/∂x`, `d²y/dx²` as a name.
 fn derivative(node: &Node) -> Option<String> {
     let Node::Div(p) = node else { return None };
@@ -1562,6 +1649,18 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
         if terms.iter().all(constant_part) {
             // 3 + 2 = 5
             return convert(last, policy, depth + 1);
+        }
+        // m + n = 5: what was asked for, and its value
+        if constant_part(last)
+            && is_plain_scalar(last)
+            && let Some(name) = combination(first)
+        {
+            return Ok(Value::Assign {
+                name,
+                argument: None,
+                value: Box::new(convert(last, policy, depth + 1)?),
+                difference: difference(),
+            });
         }
         // (x, y) = (1, 2)
         if let (

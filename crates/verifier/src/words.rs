@@ -92,10 +92,12 @@ pub fn number(words: &[&str]) -> Option<(BigRational, usize)> {
         return match part(word(1)) {
             Some(d) if !word(1).ends_with('s') => Some((q(1, d), 2)),
             _ => match word(1) {
-                "dozen" => Some((q(12, 1), 2)),
-                "hundred" => Some((q(100, 1), 2)),
-                "thousand" => Some((q(1000, 1), 2)),
-                "million" => Some((q(1_000_000, 1), 2)),
+                // "a hundred and five" is "one hundred and five"
+                "dozen" | "hundred" | "thousand" | "million" | "billion" | "trillion" => {
+                    let mut one = words[..words.len().min(24)].to_vec();
+                    one[0] = "one";
+                    number(&one)
+                }
                 _ => None,
             },
         };

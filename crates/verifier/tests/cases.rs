@@ -16,7 +16,11 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    include_str!("cases/cases.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    [include_str!("cases/cases.jsonl"), include_str!("cases/blind4.jsonl")]
+        .iter()
+        .flat_map(|file| file.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
