@@ -5,6 +5,7 @@
 //! | one side | other side | equal when |
 //! |---|---|---|
 //! | `x = v` | `v` | the values are equal |
+//! | `m + n = v` | `v` | the values are equal (`x + y = v` is an equation) |
 //! | `x = v` | `y = w` | the names and values are equal, or the equations are multiples of each other |
 //! | list | list | the same items in any order, counted |
 //! | list | set | the same items in any order |

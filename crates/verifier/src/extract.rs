@@ -558,7 +558,12 @@ impl View<'_> {
             let line =
                 &content[..content.find('\n').unwrap_or(content.len()).min(floor_boundary(content, 160))];
             let sentence = &line[..sentence_end(line)];
-            if let Some(at) = sentence.find(" but ") {
+            let turn = [" but ", ", it is ", ", it's ", "; it is ", "; it's ", ", it’s "]
+                .iter()
+                .filter_map(|w| sentence.find(w).map(|at| (at, w.len())))
+                .min();
+            if let Some((at, len)) = turn {
+                let at = at + len - 5;
                 let rest = &sentence[at + 5..];
                 let skip = ["rather ", "actually ", "in fact ", "instead "]
                     .iter()
@@ -769,6 +774,13 @@ impl View<'_> {
             }
         }
         let Some((at, word)) = word_positions(tail).next() else { return number };
+        // 45 dozen
+        if at == 1
+            && tail.starts_with(' ')
+            && matches!(word, "dozen" | "hundred" | "thousand" | "million" | "billion" | "trillion")
+        {
+            return number.start..number.end + 1 + word.len();
+        }
         let unit = match word {
             "in" | "a" | "A" | "t" | "K" | "V" | "W" | "J" | "N" | "l" => false,
             w => crate::units::canonical(w).is_some_and(|u| !crate::units::is_money(u)),
@@ -921,6 +933,18 @@ impl View<'_> {
         if denies(&lead) && !["other than", "instead of", "rather than"].iter().any(|w| lead.ends_with(w)) {
             return Some(Err(Reason::Negated));
         }
+        // "we cannot tell whether it is 8" leaves it open.
+        const OPEN: [&str; 6] = [
+            "whether ",
+            "cannot determine",
+            "can't determine",
+            "cannot be determined",
+            "not enough information",
+            "unclear if ",
+        ];
+        if OPEN.iter().any(|w| lead.contains(w)) {
+            return Some(Err(Reason::Hedged));
+        }
         // "between 9 and 10" is neither.
         let between = lead.strip_suffix(" and").and_then(|l| l.rfind("between ").map(|at| &l[at + 8..]));
         if hedges_before(&lead) || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic())) {
@@ -1009,6 +1033,20 @@ fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
 fn is_prose(text: &str) -> bool {
     const OPENERS: &[&str] = &["since", "because", "given", "using", "note"];
     if text.contains('\n') && !text.contains("\\begin") {
+        return true;
+    }
+    const CONCLUSIONS: &[&str] = &[
+        ", so ",
+        ", giving ",
+        ", hence ",
+        ", thus ",
+        ", therefore ",
+        ", we ",
+        ", which ",
+        ", yielding ",
+        ", making ",
+    ];
+    if CONCLUSIONS.iter().any(|w| text.contains(w)) {
         return true;
     }
     let first = text.split([' ', ',']).next().unwrap_or("");
@@ -1485,6 +1523,15 @@ fn sentence_end(line: &str) -> usize {
         {
             // "C. 12" keeps its content; "3 p.m." its mark
             let letter_mark = i == 1 && b[0].is_ascii_uppercase();
+            let from = line[..i].rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |n| n + 1);
+            let short = i + 2 < b.len()
+                && line.is_char_boundary(from)
+                && (matches!(&line[from..i], "Rs" | "rs" | "approx" | "vs" | "Mr" | "Mrs" | "Dr" | "St")
+                    || line[..i].ends_with("i.e")
+                    || line[..i].ends_with("e.g"));
+            if short {
+                continue;
+            }
             let pm = i >= 3 && b[i - 2] == b'.' && b[i - 1].eq_ignore_ascii_case(&b'm');
             if !letter_mark && !pm {
                 return i;
@@ -1512,7 +1559,10 @@ fn leading_value(sentence: &str) -> Option<usize> {
         let glued = at > 0 && !sentence.as_bytes()[at - 1].is_ascii_whitespace();
         let keep = glued
             || word.len() == 1
-            || matches!(word, "or" | "and" | "sqrt" | "pi")
+            || matches!(
+                word,
+                "or" | "and" | "sqrt" | "pi" | "dozen" | "hundred" | "thousand" | "million" | "billion"
+            )
             || word == "by" && sentence[at + 2..].trim_start().starts_with(|c: char| c.is_ascii_digit())
             || crate::units::canonical(word).is_some() && !matches!(word, "in" | "day");
         if !keep {

@@ -1106,7 +1106,7 @@ impl Lexer<'_> {
             "union" | "U" if self.out.last().is_some_and(|t| matches!(t.tok, Tok::Close(_))) => Tok::Cup,
             "mod" => Tok::Mod,
             "choose" => Tok::Choose,
-            "times" => Tok::Times,
+            "times" if self.value_after(run.len()) => Tok::Times,
             "plus" if self.out.last().is_some_and(|t| matches!(t.tok, Tok::Number(_))) => Tok::Plus,
             "pm" if self.ends_open() => Tok::PlusMinus,
             "frac" => Tok::Frac,
@@ -1116,6 +1116,18 @@ impl Lexer<'_> {
             _ if GREEK_NAMES.contains(&run) => Tok::Name(run.into()),
             _ => return None,
         })
+    }
+
+    /// Whether a value can start after the run that begins here: "7 times" alone multiplies nothing.
+    fn value_after(&self, len: usize) -> bool {
+        let tail = self.s[self.i + len..].trim_start();
+        let word = tail.find(|c: char| !c.is_ascii_alphabetic()).map_or(tail, |n| &tail[..n]);
+        word.len() == 1
+            || !word.is_empty()
+                && (is_number_word(word) || function(word).is_some() || matches!(word, "sqrt" | "pi"))
+            || tail.starts_with(|c: char| {
+                !c.is_ascii_alphabetic() && !matches!(c, '.' | ',' | ';' | '}' | ')' | '*')
+            })
     }
 
     /// `3 x 4` and `3x4`: an x between numerals multiplies.

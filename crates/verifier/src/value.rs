@@ -354,7 +354,10 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
                         | Node::Quantity(..)
                         | Node::Mul(_)
                         | Node::Percent(_)
+                        | Node::Ratio(_)
                 )
+                && !(matches!(node, Node::Add(_) | Node::Pow(_) | Node::Div(_) | Node::Call(..))
+                    && node.variables().is_empty())
                 && !matches!(&node, Node::Add(v) if v.iter().all(|n| matches!(n, Node::Quantity(..))))
             {
                 return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
@@ -455,6 +458,11 @@ fn wordy(plain: &str, policy: &Policy) -> Option<Value> {
         .flat_map(|p| p.split(" and "))
         .map(normal_words)
         .map(|w| w.strip_prefix("and ").map(str::to_string).unwrap_or(w))
+        // "on Saturday", "in Paris"
+        .map(|w| match ["on ", "in ", "at "].iter().find_map(|p| w.strip_prefix(p)) {
+            Some(rest) => rest.to_string(),
+            None => w,
+        })
         .filter(|w| !w.is_empty())
         .collect();
     parts.sort();
@@ -759,7 +767,7 @@ fn date(plain: &str) -> Option<(u8, u8, Option<u32>)> {
 
 /// `12:00`, `3 pm`, `3:45:10 p.m.`, `15:45`.
 fn time(plain: &str) -> Option<Time> {
-    if plain.len() > 28 {
+    if plain.len() > 40 {
         return None;
     }
     let lower = plain.to_ascii_lowercase();
@@ -767,6 +775,18 @@ fn time(plain: &str) -> Option<Time> {
     if matches!(t, "noon" | "12 noon" | "midnight" | "12 midnight") {
         let noon = t.contains("noon");
         return Some(Time { seconds: if noon { 43_200 } else { 0 }, marked: true, bare_hour: None });
+    }
+    // half past four in the afternoon
+    for (lead, minute) in [("half past ", 30), ("quarter past ", 15), ("quarter to ", -15)] {
+        let Some(rest) = t.strip_prefix("a ").unwrap_or(t).strip_prefix(lead) else { continue };
+        let (hour, tail) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+        let hour: u32 = match hour.parse() {
+            Ok(h) => h,
+            Err(_) => words::number(&[hour]).and_then(|(n, _)| n.to_integer().try_into().ok())?,
+        };
+        // A quarter to one is 12:45.
+        let hour = if minute > 0 { hour } else { (hour.min(24) + 10) % 12 + 1 };
+        return time(&format!("{hour}:{:02}{tail}", (minute + 60) % 60));
     }
     let (body, half) = [
         ("am", false),
@@ -1014,7 +1034,15 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
             let kind = if matches!(node, Node::Add(_)) { Big::Sum } else { Big::Product };
             match dotted(v, kind) {
                 Some(node) => Ok(scalar(&node, policy)),
-                None => sequence(v, policy, depth),
+                // Without a rule only the same items are equal, joined by the same sign.
+                None => match sequence(v, policy, depth)? {
+                    Value::Sequence(mut items) => {
+                        let sign = if kind == Big::Sum { "sum" } else { "product" };
+                        items.insert(0, Some(Value::Text(sign.into())));
+                        Ok(Value::Sequence(items))
+                    }
+                    other => Ok(other),
+                },
             }
         }
         // R - {2}

@@ -55,7 +55,8 @@ fn small(word: &str) -> Option<u64> {
     })
 }
 
-fn part(word: &str) -> Option<u64> {
+/// The denominator that a word names: 3 for `third` and `thirds`.
+pub fn part(word: &str) -> Option<u64> {
     let word = word.strip_suffix('s').unwrap_or(word);
     Some(match word {
         "half" | "halve" => 2,
