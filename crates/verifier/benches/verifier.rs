@@ -11,8 +11,9 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    include_str!("../tests/cases/cases.jsonl")
-        .lines()
+    [include_str!("../tests/cases/cases.jsonl"), include_str!("../tests/cases/blind4.jsonl")]
+        .iter()
+        .flat_map(|file| file.lines())
         .map(|line| {
             let row: serde_json::Value = serde_json::from_str(line).unwrap();
             let text = |key: &str| row[key].as_str().unwrap().to_string();

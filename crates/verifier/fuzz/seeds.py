@@ -1,11 +1,12 @@
-"""Writes the seeds of the fuzz targets from the case file. Python 3, standard library only."""
+"""Writes the seeds of the fuzz targets from the case files. Python 3, standard library only."""
 
 import hashlib
 import json
 import pathlib
 
 here = pathlib.Path(__file__).resolve().parent
-for line in open(here.parent / "tests" / "cases" / "cases.jsonl"):
+cases = here.parent / "tests" / "cases"
+for line in (line for name in ("cases", "blind4", "blind5", "blind6") for line in open(cases / f"{name}.jsonl")):
     case = json.loads(line)
     seeds = {"verify": case["gold"] + "\n" + case["response"], "parse": case["gold"], "extract": case["response"]}
     for target, text in seeds.items():

@@ -5,6 +5,7 @@
 //! | one side | other side | equal when |
 //! |---|---|---|
 //! | `x = v` | `v` | the values are equal |
+//! | `m + n = v` | `v` | the values are equal (`x + y = v` is an equation) |
 //! | `x = v` | `y = w` | the names and values are equal, or the equations are multiples of each other |
 //! | list | list | the same items in any order, counted |
 //! | list | set | the same items in any order |
@@ -44,7 +45,12 @@ use crate::{
 
 /// Compares two answers under a policy.
 pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
-    if gold.clean == response.clean && !matches!(gold.value, Value::Undefined) {
+    // What is left out of the clean text can make words of one side and mathematics of the other.
+    let words = |v: &Value| matches!(v, Value::Text(_));
+    if gold.clean == response.clean
+        && !matches!(gold.value, Value::Undefined)
+        && words(&gold.value) == words(&response.value)
+    {
         return Outcome::yes(Reason::SameText);
     }
     if let (Some(a), Some(b)) = (&gold.subject, &response.subject)
@@ -728,10 +734,18 @@ impl Work<'_> {
                 Value::Assign { name: n, argument: x, value: v, difference: dv },
                 Value::Assign { name: m, argument: y, value: w, difference: dw },
             ) => {
-                let function = |s: &str| s == "y" || s.ends_with("()");
                 let bare = |s: &str| s.trim_end_matches("()").to_string();
+                // y' and f'(x): a function's name and the number of its primes
+                let stem = |s: &str| {
+                    let s = bare(s);
+                    let stem = s.trim_end_matches('\'').to_string();
+                    let primes = s.len() - stem.len();
+                    (stem, primes)
+                };
+                let ((p, i), (q, j)) = (stem(n), stem(m));
+                let function = |s: &str, stem: &str| stem == "y" || s.ends_with("()");
                 if bare(n) == bare(m)
-                    || (function(n) && function(m) && (n == "y" || m == "y"))
+                    || (i == j && function(n, &p) && function(m, &q) && (p == "y" || q == "y"))
                     || n == "?"
                     || m == "?"
                 {

@@ -558,7 +558,12 @@ impl View<'_> {
             let line =
                 &content[..content.find('\n').unwrap_or(content.len()).min(floor_boundary(content, 160))];
             let sentence = &line[..sentence_end(line)];
-            if let Some(at) = sentence.find(" but ") {
+            let turn = [" but ", ", it is ", ", it's ", "; it is ", "; it's ", ", it’s "]
+                .iter()
+                .filter_map(|w| sentence.find(w).map(|at| (at, w.len())))
+                .min();
+            if let Some((at, len)) = turn {
+                let at = at + len - 5;
                 let rest = &sentence[at + 5..];
                 let skip = ["rather ", "actually ", "in fact ", "instead "]
                     .iter()
@@ -647,6 +652,10 @@ impl View<'_> {
                 return Some(found(self.full, p..p + end, Source::Phrase));
             }
             _ => {}
+        }
+        // 2x2 matrix
+        if value::dimensions(sentence).is_some() {
+            return Some(found(self.full, p..p + sentence.len(), Source::Phrase));
         }
         // A value, then prose.
         if let Some(end) = leading_value(sentence)
@@ -765,6 +774,13 @@ impl View<'_> {
             }
         }
         let Some((at, word)) = word_positions(tail).next() else { return number };
+        // 45 dozen
+        if at == 1
+            && tail.starts_with(' ')
+            && matches!(word, "dozen" | "hundred" | "thousand" | "million" | "billion" | "trillion")
+        {
+            return number.start..number.end + 1 + word.len();
+        }
         let unit = match word {
             "in" | "a" | "A" | "t" | "K" | "V" | "W" | "J" | "N" | "l" => false,
             w => crate::units::canonical(w).is_some_and(|u| !crate::units::is_money(u)),
@@ -879,6 +895,12 @@ impl View<'_> {
         {
             return Some(found(self.full, self.start + word..self.start + range.end, Source::Last));
         }
+        // "a 4 by 6 grid" names no number.
+        if let Some(left) = text[..start].trim_end().strip_suffix(" by")
+            && left.ends_with(|c: char| c.is_ascii_digit())
+        {
+            start = number_around(left, left.len() - 1).start;
+        }
         // "3 or 4" is a list; so is "are 3 and 4".
         let mut joined = 0;
         while joined < 16 {
@@ -908,8 +930,20 @@ impl View<'_> {
         }
         let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
         let lead = text[sentence_start..start].trim_end().to_ascii_lowercase();
-        if lead.ends_with(" not") || lead.ends_with("isn't") || lead.ends_with("is not equal to") {
+        if denies(&lead) && !["other than", "instead of", "rather than"].iter().any(|w| lead.ends_with(w)) {
             return Some(Err(Reason::Negated));
+        }
+        // "we cannot tell whether it is 8" leaves it open.
+        const OPEN: [&str; 6] = [
+            "whether ",
+            "cannot determine",
+            "can't determine",
+            "cannot be determined",
+            "not enough information",
+            "unclear if ",
+        ];
+        if OPEN.iter().any(|w| lead.contains(w)) {
+            return Some(Err(Reason::Hedged));
         }
         // "between 9 and 10" is neither.
         let between = lead.strip_suffix(" and").and_then(|l| l.rfind("between ").map(|at| &l[at + 8..]));
@@ -997,7 +1031,26 @@ fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
 
 /// Whether a text is sentences rather than just an answer.
 fn is_prose(text: &str) -> bool {
+    const OPENERS: &[&str] = &["since", "because", "given", "using", "note"];
     if text.contains('\n') && !text.contains("\\begin") {
+        return true;
+    }
+    const CONCLUSIONS: &[&str] = &[
+        ", so ",
+        ", giving ",
+        ", hence ",
+        ", thus ",
+        ", therefore ",
+        ", we ",
+        ", which ",
+        ", yielding ",
+        ", making ",
+    ];
+    if CONCLUSIONS.iter().any(|w| text.contains(w)) {
+        return true;
+    }
+    let first = text.split([' ', ',']).next().unwrap_or("");
+    if OPENERS.iter().any(|w| first.eq_ignore_ascii_case(w)) {
         return true;
     }
     let mut words = 0;
@@ -1122,7 +1175,30 @@ fn plain_tail(text: &str) -> String {
 }
 
 fn denies(before: &str) -> bool {
-    [" not", "isn't", " never", "can't be", "cannot be"].iter().any(|w| before.ends_with(w))
+    const WORDS: &[&str] = &[
+        " not",
+        "isn't",
+        "isn’t",
+        "wasn't",
+        " never",
+        "can't be",
+        "can’t be",
+        "cannot be",
+        "could not be",
+        "couldn't be",
+        "won't be",
+        " not be",
+        "cannot equal",
+        "can't equal",
+        "does not equal",
+        "doesn't equal",
+        "not equal to",
+        "different from",
+        "other than",
+        "instead of",
+        "rather than",
+    ];
+    WORDS.iter().any(|w| before.ends_with(w))
 }
 
 fn hedges_before(before: &str) -> bool {
@@ -1132,6 +1208,13 @@ fn hedges_before(before: &str) -> bool {
 fn hedges_after(after: &str) -> Option<Reason> {
     let head: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
     let head = head.trim_start_matches(['$', '*', ' ', ',', '\\', ')', ']', '}']);
+    // "10, maybe 11", "10 or so, perhaps $11$"
+    let other = head.trim_start_matches("or so").trim_start_matches([',', ' ']);
+    let value =
+        |t: &str| t.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '$' | '\\' | '-'));
+    if ["maybe", "perhaps", "possibly"].iter().any(|w| other.strip_prefix(w).is_some_and(value)) {
+        return Some(Reason::Hedged);
+    }
     let hedges = [
         "or maybe",
         "or perhaps",
@@ -1151,7 +1234,7 @@ fn hedges_after(after: &str) -> Option<Reason> {
 
 fn hedge_inside(sentence: &str) -> bool {
     let lower = sentence.to_ascii_lowercase();
-    [" or maybe", " or perhaps", " or possibly", " or it could", " or it might", "not sure"]
+    [" maybe", " perhaps", " possibly", " or it could", " or it might", "not sure"]
         .iter()
         .any(|h| lower.contains(h))
 }
@@ -1229,7 +1312,19 @@ fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
 
 /// The first dollar sign that no backslash makes a currency.
 fn dollar(text: &str) -> Option<usize> {
-    text.match_indices('$').map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'))
+    let mut text_end = 0;
+    text.match_indices('$').map(|(at, _)| at).find(|at| {
+        // Inside \text{if $n$ is even} the signs belong to the words.
+        let window = floor_boundary(text, at.saturating_sub(200)).max(text_end);
+        if *at >= text_end
+            && let Some(open) = text[window..*at].rfind("\\text{").map(|n| window + n)
+            && !text[open..*at].contains('}')
+            && let Some(close) = text[*at..floor_boundary(text, at + 200)].find('}')
+        {
+            text_end = at + close;
+        }
+        *at >= text_end && !text[..*at].ends_with('\\')
+    })
 }
 
 /// The last dollar sign that no backslash makes a currency.
@@ -1428,6 +1523,15 @@ fn sentence_end(line: &str) -> usize {
         {
             // "C. 12" keeps its content; "3 p.m." its mark
             let letter_mark = i == 1 && b[0].is_ascii_uppercase();
+            let from = line[..i].rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |n| n + 1);
+            let short = i + 2 < b.len()
+                && line.is_char_boundary(from)
+                && (matches!(&line[from..i], "Rs" | "rs" | "approx" | "vs" | "Mr" | "Mrs" | "Dr" | "St")
+                    || line[..i].ends_with("i.e")
+                    || line[..i].ends_with("e.g"));
+            if short {
+                continue;
+            }
             let pm = i >= 3 && b[i - 2] == b'.' && b[i - 1].eq_ignore_ascii_case(&b'm');
             if !letter_mark && !pm {
                 return i;
@@ -1455,7 +1559,11 @@ fn leading_value(sentence: &str) -> Option<usize> {
         let glued = at > 0 && !sentence.as_bytes()[at - 1].is_ascii_whitespace();
         let keep = glued
             || word.len() == 1
-            || matches!(word, "or" | "and" | "sqrt" | "pi")
+            || matches!(
+                word,
+                "or" | "and" | "sqrt" | "pi" | "dozen" | "hundred" | "thousand" | "million" | "billion"
+            )
+            || word == "by" && sentence[at + 2..].trim_start().starts_with(|c: char| c.is_ascii_digit())
             || crate::units::canonical(word).is_some() && !matches!(word, "in" | "day");
         if !keep {
             end = at;

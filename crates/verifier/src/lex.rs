@@ -145,6 +145,8 @@ struct Lexer<'a> {
     out: Vec<Token>,
     braces: Vec<Brace>,
     text_depth: u32,
+    /// The depth of text around a stretch of mathematics between dollar signs.
+    paused: Option<u32>,
     space: bool,
     /// Arguments of `\frac` or `\binom` still to come whose bare digits are single tokens.
     single: u8,
@@ -169,6 +171,7 @@ pub fn lex(text: &str, separators: Separators) -> Result<Vec<Token>, SyntaxError
         out: Vec::with_capacity(text.len().min(64)),
         braces: Vec::new(),
         text_depth: 0,
+        paused: None,
         space: false,
         single: 0,
         single_depth: 0,
@@ -219,6 +222,34 @@ fn greek(c: char) -> Option<&'static str> {
         'Ω' => "Omega",
         _ => return None,
     })
+}
+
+/// The plain letter of `𝑥`, `𝐀` and the like.
+fn styled_latin(c: char) -> Option<char> {
+    match c {
+        'ℎ' => Some('h'),
+        'ⅈ' => Some('i'),
+        '\u{1d400}'..='\u{1d6a3}' => {
+            let k = ((c as u32 - 0x1d400) % 52) as u8;
+            Some(char::from(if k < 26 { b'A' + k } else { b'a' + k - 26 }))
+        }
+        _ => None,
+    }
+}
+
+/// The name of `𝛼`, `𝜋` and the like.
+fn styled_greek(c: char) -> Option<&'static str> {
+    let '\u{1d6a8}'..='\u{1d7c9}' = c else { return None };
+    let k = (c as u32 - 0x1d6a8) % 58;
+    match k {
+        0..=24 if k != 17 => greek(char::from_u32(0x391 + k)?),
+        26..=50 if k == 41 => Some("pi"),
+        26..=50 => greek(char::from_u32(0x3b1 + k - 26)?),
+        52 => Some("epsilon"),
+        53 => Some("theta"),
+        55 => Some("phi"),
+        _ => None,
+    }
 }
 
 const GREEK_NAMES: &[&str] = &[
@@ -444,6 +475,12 @@ impl Lexer<'_> {
                 {
                     Tok::Currency("$")
                 } else {
+                    // \text{if $n$ is even}: mathematics between words
+                    if let Some(depth) = self.paused.take() {
+                        self.text_depth = depth;
+                    } else if self.text_depth > 0 {
+                        self.paused = Some(std::mem::take(&mut self.text_depth));
+                    }
                     self.space = true;
                     return Ok(());
                 }
@@ -637,6 +674,7 @@ impl Lexer<'_> {
                         });
                     }
                     Some(Brace::Text) => {
+                        self.text_depth = self.paused.take().unwrap_or(self.text_depth);
                         self.text_depth = self.text_depth.saturating_sub(1);
                         self.space = true;
                         return Ok(());
@@ -768,8 +806,27 @@ impl Lexer<'_> {
                     None => return Err(SyntaxError::Limit { what: "digits", limit: limits::DIGITS }),
                 }
             }
-            c => match greek(c) {
+            '\u{1d7ce}'..='\u{1d7ff}' => {
+                // 𝟏𝟐
+                let mut digits = String::new();
+                self.i = start;
+                while let Some(c @ '\u{1d7ce}'..='\u{1d7ff}') = self.rest().chars().next() {
+                    digits.push(char::from_digit((c as u32 - 0x1d7ce) % 10, 10).unwrap_or('0'));
+                    self.i += c.len_utf8();
+                }
+                match Number::from_digits(&digits, None, 0) {
+                    Some(n) => Tok::Number(n),
+                    None => return Err(SyntaxError::Limit { what: "digits", limit: limits::DIGITS }),
+                }
+            }
+            'ℯ' | 'ⅇ' => Tok::Const(Constant::E),
+            c => match greek(c).or_else(|| styled_greek(c)) {
+                Some("pi") => Tok::Const(Constant::Pi),
                 Some(name) => Tok::Name(name.into()),
+                None if let Some(letter) = styled_latin(c) => match letter {
+                    'e' => Tok::Const(Constant::E),
+                    letter => Tok::Name(letter.into()),
+                },
                 None if c.is_alphabetic() => {
                     // A word in another script, or accented letters.
                     let mut word = String::from(c);
@@ -862,6 +919,17 @@ impl Lexer<'_> {
                 self.push(Tok::Word(format!("{}m", run.to_ascii_lowercase())), start);
                 return;
             }
+        }
+        // plus or minus 3
+        if run.eq_ignore_ascii_case("plus")
+            && let tail = self.s[end..].trim_start()
+            && let Some(tail) = tail.strip_prefix("or ")
+            && let Some(tail) = tail.trim_start().strip_prefix("minus")
+            && !tail.starts_with(|c: char| c.is_ascii_alphabetic())
+        {
+            self.i = self.s.len() - tail.len();
+            self.push(Tok::PlusMinus, start);
+            return;
         }
         if self.text_depth > 0 {
             self.i = end;
@@ -1038,7 +1106,7 @@ impl Lexer<'_> {
             "union" | "U" if self.out.last().is_some_and(|t| matches!(t.tok, Tok::Close(_))) => Tok::Cup,
             "mod" => Tok::Mod,
             "choose" => Tok::Choose,
-            "times" => Tok::Times,
+            "times" if self.value_after(run.len()) => Tok::Times,
             "plus" if self.out.last().is_some_and(|t| matches!(t.tok, Tok::Number(_))) => Tok::Plus,
             "pm" if self.ends_open() => Tok::PlusMinus,
             "frac" => Tok::Frac,
@@ -1048,6 +1116,18 @@ impl Lexer<'_> {
             _ if GREEK_NAMES.contains(&run) => Tok::Name(run.into()),
             _ => return None,
         })
+    }
+
+    /// Whether a value can start after the run that begins here: "7 times" alone multiplies nothing.
+    fn value_after(&self, len: usize) -> bool {
+        let tail = self.s[self.i + len..].trim_start();
+        let word = tail.find(|c: char| !c.is_ascii_alphabetic()).map_or(tail, |n| &tail[..n]);
+        word.len() == 1
+            || !word.is_empty()
+                && (is_number_word(word) || function(word).is_some() || matches!(word, "sqrt" | "pi"))
+            || tail.starts_with(|c: char| {
+                !c.is_ascii_alphabetic() && !matches!(c, '.' | ',' | ';' | '}' | ')' | '*')
+            })
     }
 
     /// `3 x 4` and `3x4`: an x between numerals multiplies.
@@ -1322,8 +1402,8 @@ impl Lexer<'_> {
             Separators::European => ".",
         };
         for mark in [
-            comma, "{,}", "\\,", "\\!", ",\\!", "{,}\\!", "\\ ", "\u{2009}", "\u{202f}", "\u{a0}", "~", "_",
-            " ", "'", "’",
+            comma, "{,}", "\\,", "\\!", ",\\!", "\\!,\\!", "\\!,", "{,}\\!", "\\ ", "\u{2009}", "\u{202f}",
+            "\u{a0}", "~", "_", " ", "'", "’",
         ] {
             if rest.starts_with(mark) && self.digits_at(at + mark.len()) == 3 {
                 return Some(mark.len());
@@ -1385,9 +1465,13 @@ impl Lexer<'_> {
             let enclosed = mark == Some(",")
                 && !digits[first..].starts_with('0')
                 && self.out.last().is_some_and(|t| {
-                    matches!(t.tok, Tok::Open(Delim::Paren | Delim::Bracket | Delim::Brace | Delim::Group))
+                    matches!(
+                        t.tok,
+                        Tok::Open(Delim::Paren | Delim::Bracket | Delim::Brace | Delim::Group | Delim::Angle)
+                            | Tok::Rel(Relation::Lt)
+                    )
                 })
-                && self.s[end..].trim_start().starts_with([')', ']', '\\', '}']);
+                && self.s[end..].trim_start().starts_with([')', ']', '\\', '}', '⟩', '〉', '>']);
             // A space groups only when nothing else could be meant.
             let spaced = mark == Some(" ") && tail.first() == Some(&b'/');
             if mark.is_some() && plain && !broken && !enclosed && !spaced {

@@ -4,7 +4,7 @@
 //! Words after a value are its unit or a remark; words before it are a label.
 
 use num_rational::BigRational;
-use num_traits::Zero;
+use num_traits::{One, Zero};
 
 use crate::{
     lex::{Delim, SyntaxError, Tok, Token},
@@ -302,6 +302,10 @@ impl Parser<'_> {
             return Ok(None);
         }
         let comparison = match refs[..] {
+            [.., "no", "less", "than"] | [.., "no", "fewer", "than"] => Some(Relation::Ge),
+            [.., "no", "more", "than"] | [.., "no", "greater", "than"] | [.., "up", "to"] => {
+                Some(Relation::Le)
+            }
             [.., "at", "least"] | [.., "least"] | [.., "minimum", "of"] => Some(Relation::Ge),
             [.., "at", "most"] | [.., "most"] | [.., "maximum", "of"] => Some(Relation::Le),
             [.., "less", "than"] | [.., "fewer", "than"] | [.., "below"] | [.., "under"] => {
@@ -320,8 +324,40 @@ impl Parser<'_> {
                 "not" | "no" | "never" | "except" | "neither" | "without" | "isn" | "cannot" | "none" | "nor"
             )
         };
-        if refs.iter().any(|w| negates(w)) {
+        let bounded = matches!(refs[..], [.., "no", _, "than"]);
+        if refs[..n - if bounded { 3 } else { 0 }].iter().any(|w| negates(w)) {
             return Err(self.expected("an answer that is not negated"));
+        }
+        if refs.iter().any(|w| hedges(w)) {
+            return Err(self.expected("an answer without doubt"));
+        }
+        // An operation in words is no label: "the square root of 2", "twice 3".
+        if let Some(k) = (0..n).find(|&k| {
+            matches!(refs[k..], ["square" | "cube", "root", ..] | ["twice" | "double" | "triple" | "thrice"])
+        }) {
+            self.pos += k;
+            return Ok(None);
+        }
+        if matches!(
+            refs[..],
+            [
+                ..,
+                "square"
+                    | "cube"
+                    | "reciprocal"
+                    | "inverse"
+                    | "opposite"
+                    | "negative"
+                    | "logarithm"
+                    | "log"
+                    | "factorial"
+                    | "sine"
+                    | "cosine"
+                    | "tangent",
+                "of"
+            ]
+        ) {
+            return Err(self.expected("a value"));
         }
         let last = *refs.last().unwrap_or(&"");
         if matches!(last, "minus" | "negative")
@@ -383,7 +419,7 @@ impl Parser<'_> {
         if matches!(first.as_str(), "if" | "when" | "otherwise" | "unless" | "per") && self.nested > 0 {
             return Ok(node);
         }
-        if matches!(first.as_str(), "if" | "when" | "unless" | "not") {
+        if matches!(first.as_str(), "if" | "when" | "unless" | "not") || hedges(&first) {
             return Err(self.expected("a value without a condition"));
         }
         // "n is odd" and "n odd" are noted alike.
@@ -696,6 +732,21 @@ impl Parser<'_> {
                 || !matches!(self.tokens[self.pos - 2].tok, Tok::Caret | Tok::Slash | Tok::Under))
     }
 
+    /// Whether a number of minutes (1) or seconds (2) of arc stands here in words.
+    fn arc(&self, part: usize) -> bool {
+        matches!(self.peek(), Some(Tok::Number(_)))
+            && matches!(
+                (part, self.word_at(1).as_deref()),
+                (1, Some("minute" | "minutes" | "min")) | (2, Some("second" | "seconds" | "sec"))
+            )
+    }
+
+    /// Whether a value starts at the `n`-th token from here, in figures or in words.
+    fn operand_at(&self, n: usize) -> bool {
+        let word = |n| self.word_at(n).unwrap_or_default();
+        self.peek_at(n).is_some_and(starts_value) || words::number(&[&word(n), &word(n + 1)]).is_some()
+    }
+
     /// Degrees, with minutes and seconds behind them.
     fn degrees(&mut self, whole: Node) -> Parsed {
         // 25 °C written with \circ
@@ -719,6 +770,12 @@ impl Parser<'_> {
         for primes in 1..=2 {
             let Some(Tok::Number(n)) = self.peek() else { break };
             let n = n.value.clone();
+            if self.arc(primes) {
+                self.pos += 2;
+                total = add(total, Node::Num(Number::rational(n * &scale)));
+                scale /= BigRational::from_integer(60.into());
+                continue;
+            }
             let mut at = 1;
             let caret = self.peek_at(at) == Some(&Tok::Caret);
             at += usize::from(caret);
@@ -819,7 +876,6 @@ impl Parser<'_> {
     fn after_word(&mut self, left: &mut Node, min: u8) -> Result<Plan, SyntaxError> {
         let word = self.word_at(0).unwrap_or_default();
         let take = |left: &mut Node| std::mem::replace(left, Node::Dots);
-        let value_follows = self.peek_at(1).is_some_and(starts_value);
         let mut used = 1;
         let node = match word.as_str() {
             "percent" | "percents" | "pct" if PRODUCT >= min => Node::Percent(Box::new(take(left))),
@@ -830,6 +886,16 @@ impl Parser<'_> {
             "squared" => Node::Pow(Box::new((take(left), Node::int(2)))),
             "cubed" => Node::Pow(Box::new((take(left), Node::int(3)))),
             "factorial" => Node::Call(Func::Factorial, vec![take(left)]),
+            // 2 thirds; quarters may be coins, and 12 third graders are no 4
+            part if let Node::Num(n) = &*left
+                && n.is_plain_integer()
+                && !part.starts_with("quarter")
+                && part != "half"
+                && (part.ends_with('s') || n.value.is_one())
+                && let Some(d) = words::part(part) =>
+            {
+                Node::Div(Box::new((take(left), Node::int(d as i64))))
+            }
             "hundred" | "thousand" | "million" | "billion" | "trillion" | "dozen"
                 if matches!(left, Node::Num(_)) =>
             {
@@ -843,11 +909,11 @@ impl Parser<'_> {
                 };
                 multiply(take(left), Node::int(scale))
             }
-            "times" if PRODUCT >= min && value_follows => {
+            "times" if PRODUCT >= min && self.operand_at(1) => {
                 self.pos += 1;
                 return Ok(Plan::Operand(IMPLIED, Join::Multiply));
             }
-            "over" if PRODUCT >= min && value_follows => {
+            "over" if PRODUCT >= min && self.operand_at(1) => {
                 self.pos += 1;
                 return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
             }
@@ -855,12 +921,15 @@ impl Parser<'_> {
                 self.pos += 2;
                 return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
             }
-            "minus" | "plus" if SUM >= min && value_follows => {
+            "minus" | "plus" if SUM >= min && self.operand_at(1) => {
                 self.pos += 1;
                 return Ok(Plan::Operand(SUM + 1, if word == "minus" { Join::Subtract } else { Join::Add }));
             }
             "base" | "in"
-                if matches!(self.peek_at(usize::from(word == "in") + 1), Some(Tok::Number(_)))
+                if (matches!(self.peek_at(usize::from(word == "in") + 1), Some(Tok::Number(_)))
+                    || self
+                        .word_at(usize::from(word == "in") + 1)
+                        .is_some_and(|w| words::number(&[&w]).is_some()))
                     && (word == "base" || self.word_at(1).as_deref() == Some("base")) =>
             {
                 self.pos += usize::from(word == "in");
@@ -870,14 +939,39 @@ impl Parser<'_> {
                 *left = self.base(digits)?;
                 return Ok(Plan::Extended);
             }
+            // 2 to the power of 4
+            "to" | "raised"
+                if POWER >= min && {
+                    let at = 1 + usize::from(word == "raised");
+                    self.word_at(at).as_deref() == Some("the")
+                        && self.word_at(at + 1).as_deref() == Some("power")
+                } =>
+            {
+                self.pos += 3 + usize::from(word == "raised");
+                self.pos += usize::from(self.word_at(0).as_deref() == Some("of"));
+                return Ok(Plan::Operand(POWER - 1, Join::Power));
+            }
+            // a quarter of a million
+            "of" if PRODUCT >= min
+                && self.operand_at(1)
+                && matches!(left, Node::Num(n) if !n.value.is_integer() && n.decimal.is_none()) =>
+            {
+                self.pos += 1;
+                return Ok(Plan::Operand(IMPLIED, Join::Multiply));
+            }
             // 3 to 4
-            "to" if RATIO >= min && value_follows && self.nested == 0 => {
+            "to" if RATIO >= min && self.operand_at(1) && self.nested == 0 => {
                 self.pos += 1;
                 return Ok(Plan::Operand(RATIO + 1, Join::Ratio));
             }
-            "equals" | "is" if RELATION >= min && value_follows => return Ok(Plan::Chain),
+            "equals" | "is" if RELATION >= min && self.operand_at(1) => return Ok(Plan::Chain),
             _ if SIGN >= min => {
                 if let Some(unit) = self.unit() {
+                    // 45 degrees 30 minutes
+                    if unit.factors == [("°", 1)] && self.arc(1) {
+                        *left = self.degrees(take(left))?;
+                        return Ok(Plan::Extended);
+                    }
                     *left = Node::Quantity(Box::new(take(left)), unit, false);
                     return Ok(Plan::Extended);
                 }
@@ -1242,6 +1336,20 @@ impl Parser<'_> {
     fn amount(&mut self, currency: &'static str) -> Parsed {
         Ok(match self.expr(IMPLIED + 1)? {
             value @ Node::Quantity(..) => value,
+            // $2k, $1.5M
+            value @ Node::Num(_)
+                if let Some(Token { tok: Tok::Name(k), space: false, .. }) = self.tokens.get(self.pos)
+                    && let Some(scale) = match k.as_str() {
+                        "k" | "K" => Some(1000),
+                        "M" => Some(1_000_000),
+                        "B" => Some(1_000_000_000),
+                        _ => None,
+                    }
+                    && matches!(self.peek_at(1), None | Some(Tok::Word(_) | Tok::Comma | Tok::Close(_))) =>
+            {
+                self.pos += 1;
+                Node::Quantity(Box::new(multiply(value, Node::int(scale))), Unit::new([(currency, 1)]), false)
+            }
             value => Node::Quantity(Box::new(value), Unit::new([(currency, 1)]), false),
         })
     }
@@ -1368,9 +1476,18 @@ impl Parser<'_> {
                 self.pos += 1;
                 return Ok(Node::Neg(Box::new(self.expr(SIGN)?)));
             }
-            Some(&"square") if refs.get(1) == Some(&"root") => {
+            Some(&power @ ("square" | "cube")) if refs.get(1) == Some(&"root") => {
                 self.pos += 2 + usize::from(refs.get(2) == Some(&"of"));
-                return Ok(Node::Call(Func::Sqrt, vec![self.expr(PRODUCT)?]));
+                let x = self.expr(PRODUCT)?;
+                return Ok(match power {
+                    "square" => Node::Call(Func::Sqrt, vec![x]),
+                    _ => Node::Call(Func::Root, vec![Node::int(3), x]),
+                });
+            }
+            Some(&times @ ("twice" | "double" | "triple" | "thrice")) => {
+                self.pos += 1;
+                let factor = if matches!(times, "twice" | "double") { 2 } else { 3 };
+                return Ok(multiply(Node::int(factor), self.expr(PRODUCT)?));
             }
             _ => {}
         }
@@ -1901,6 +2018,11 @@ fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
     Some(Node::Add(sum))
 }
 
+/// Words that leave an answer open.
+fn hedges(word: &str) -> bool {
+    matches!(word, "maybe" | "perhaps" | "possibly" | "might" | "unsure")
+}
+
 /// What the next token does to the value before it.
 enum Plan {
     Stop,
@@ -1953,6 +2075,18 @@ fn joined(a: Node, b: Node, join: Join) -> Node {
             multiply(a, Node::Div(Box::new((Node::int(1), b))))
         }
         Join::Divide => Node::Div(Box::new((a, b))),
+        // (1, 2)^T: a column is compared like a row
+        Join::Power
+            if matches!(&b, Node::Var(t) if matches!(t.as_str(), "T" | "top" | "intercal"))
+                && matches!(&a, Node::Matrix(_) | Node::Group { .. }) =>
+        {
+            match a {
+                Node::Matrix(rows) if rows.iter().all(|r| r.len() == rows[0].len()) => Node::Matrix(
+                    (0..rows[0].len()).map(|j| rows.iter().map(|r| r[j].clone()).collect()).collect(),
+                ),
+                a => a,
+            }
+        }
         Join::Power => Node::Pow(Box::new((a, b))),
         Join::PowerOfNegative => Node::Pow(Box::new((a, Node::Neg(Box::new(b))))),
         Join::Mod => Node::Call(Func::Mod, vec![a, b]),

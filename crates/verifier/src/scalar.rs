@@ -461,6 +461,8 @@ fn without_common_terms(a: &Node, b: &Node) -> Option<(Scalar, Scalar)> {
 fn union(a: &[String], b: &[String]) -> Vec<String> {
     let mut out = a.to_vec();
     out.extend(b.iter().filter(|v| !a.contains(v)).cloned());
+    // The order picks the test points: it must not depend on which side is which.
+    out.sort_unstable();
     out
 }
 

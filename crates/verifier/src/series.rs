@@ -64,7 +64,7 @@ pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
         return None;
     }
     let last = &suffix[suffix.len() - 1];
-    if let Some(node) = by_formula(prefix, last, kind) {
+    if let Some(node) = by_formula(prefix, last, kind).or_else(|| by_descent(prefix, suffix, kind)) {
         return Some(node);
     }
     // 1 · 3 ⋯ (2n - 1) written as several factors after the dots
@@ -77,7 +77,65 @@ pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
     if !last.variables().is_empty() {
         return None;
     }
-    by_progression(prefix, suffix, kind).or_else(|| by_numbers(prefix, last, kind))
+    // What is written shows the rule, not what it adds up to: 1·2 + 2·3 + ... + 9·10 has no equal steps of 4.
+    let literal = |n: &Node| match n {
+        Node::Neg(x) => matches!(&**x, Node::Num(_) | Node::Div(_)),
+        n => matches!(n, Node::Num(_) | Node::Div(_)),
+    };
+    if terms.iter().all(|n| literal(n) || is_dots(n)) {
+        return by_progression(prefix, suffix, kind).or_else(|| by_numbers(prefix, last, kind));
+    }
+    by_numbers(prefix, last, kind)
+        .or_else(|| by_progression(prefix, suffix, kind).filter(|_| prefix.len() >= 3))
+}
+
+/// `n + (n-1) + ... + 1`: the first term is a formula whose variable goes down by one, and the last its value at a small number.
+fn by_descent(prefix: &[Node], suffix: &[Node], kind: Big) -> Option<Node> {
+    let first = &prefix[0];
+    for name in first.variables().iter().take(3) {
+        let lower = |k: usize| {
+            let by = Node::Add(vec![Node::Var(name.clone()), Node::int(-(k as i64))]);
+            first.substitute(name, &by)
+        };
+        if !prefix.iter().enumerate().skip(1).all(|(k, term)| same(term, &lower(k))) {
+            continue;
+        }
+        for from in [1i64, 0, 2, 3] {
+            let fits = suffix
+                .iter()
+                .rev()
+                .enumerate()
+                .all(|(k, term)| same(term, &first.substitute(name, &Node::int(from + k as i64))));
+            if fits {
+                let body = first.substitute(name, &Node::Var(INDEX.into()));
+                return Some(big(kind, from, Node::Var(name.clone()), body));
+            }
+        }
+    }
+    None
+}
+
+/// The expression with the sums and products with dots inside it added up, if it has any and each has a rule.
+pub fn inner_dots(node: &Node) -> Option<Node> {
+    if !node.any(&mut is_dots) {
+        return None;
+    }
+    fn replace(node: &Node, failed: &mut bool) -> Node {
+        let inner = node.map_children(&mut |c| replace(c, failed));
+        match &inner {
+            Node::Add(v) | Node::Mul(v) if v.iter().any(is_dots) => {
+                let kind = if matches!(inner, Node::Add(_)) { Big::Sum } else { Big::Product };
+                dotted(v, kind).unwrap_or_else(|| {
+                    *failed = true;
+                    inner.clone()
+                })
+            }
+            _ => inner,
+        }
+    }
+    let mut failed = false;
+    let new = replace(node, &mut failed);
+    (!failed).then_some(new)
 }
 
 /// The last term is a formula in its variable that gives the first terms too.
@@ -177,6 +235,13 @@ fn unify(a: &Node, b: &Node, last: &Node, steps: &mut Option<BigRational>, depth
     // 1 + 1/2 + 1/3: the first term is 1/1.
     if let (Node::Num(_), Node::Div(_), Node::Div(_)) = (a, b, last) {
         return unify(&Node::Div(Box::new((a.clone(), Node::int(1)))), b, last, steps, depth + 1);
+    }
+    // 1 + 2^2 + 3^2: the first term is 1^2.
+    if let (Node::Num(one), Node::Pow(p), Node::Pow(_)) = (a, b, last)
+        && one.value.is_one()
+    {
+        let power = Node::Pow(Box::new((a.clone(), p.1.clone())));
+        return unify(&power, b, last, steps, depth + 1);
     }
     let shape = |n: &Node| n.map_children(&mut |_| Node::Dots);
     let (x, y, z) = (a.children(), b.children(), last.children());

@@ -60,6 +60,7 @@ const UNITS: &[Entry] = &[
     e(&["acre", "acres"], AREA, 40_468_564_224, 10_000_000),
     e(&["L", "l", "liter", "liters", "litre", "litres"], VOLUME, 1, 1000),
     e(&["mL", "ml", "milliliter", "milliliters", "millilitre", "millilitres"], VOLUME, 1, 1_000_000),
+    e(&["cc"], VOLUME, 1, 1_000_000),
     e(&["gal", "gallon", "gallons"], VOLUME, 3_785_411_784, 1_000_000_000_000),
     e(&["qt", "quart", "quarts"], VOLUME, 946_352_946, 1_000_000_000_000),
     e(&["pt", "pint", "pints"], VOLUME, 473_176_473, 1_000_000_000_000),
@@ -98,7 +99,7 @@ const UNITS: &[Entry] = &[
     e(&["€", "euro", "euros", "eur"], MONEY, 1, 1),
     e(&["£", "gbp"], MONEY, 1, 1),
     e(&["¥", "yen", "yuan", "rmb"], MONEY, 1, 1),
-    e(&["₹", "rupee", "rupees", "rs"], MONEY, 1, 1),
+    e(&["₹", "rupee", "rupees", "Rs", "rs"], MONEY, 1, 1),
     e(&["N", "newton", "newtons"], FORCE, 1, 1),
     e(&["J", "joule", "joules"], ENERGY, 1, 1),
     e(&["kJ", "kilojoule", "kilojoules"], ENERGY, 1000, 1),
@@ -142,16 +143,17 @@ impl Unit {
         }
         merged.retain(|(_, p)| *p != 0);
         merged.sort_unstable();
-        // Speeds have names of their own.
+        // Speeds and cubic centimetres have names of their own.
         let expand = |name: &str| match name {
-            "mph" => Some([("h", -1), ("mi", 1)]),
-            "kph" => Some([("h", -1), ("km", 1)]),
+            "mph" => Some(vec![("h", -1), ("mi", 1)]),
+            "kph" => Some(vec![("h", -1), ("km", 1)]),
+            "cc" => Some(vec![("cm", 3)]),
             _ => None,
         };
         if let [(name, 1)] = merged[..]
             && let Some(parts) = expand(name)
         {
-            merged = parts.to_vec();
+            merged = parts;
         }
         Unit { factors: merged }
     }

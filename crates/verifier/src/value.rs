@@ -111,6 +111,9 @@ impl Answer {
         if trimmed.is_empty() {
             return Err(SyntaxError::Empty);
         }
+        if text.trim_end_matches([' ', '$', '*', '}']).ends_with(['?', '？']) {
+            return Err(SyntaxError::Expected { expected: "an answer that is no question", at: text.len() });
+        }
         let (value, node) = read_value(trimmed, policy)?;
         let (subject, parameter) = node.map_or((None, None), |n| (subject(&n), parameter(&n)));
         let parameter = parameter
@@ -304,6 +307,11 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
     if let Some(value) = special(&plain) {
         return Ok((value, None));
     }
+    if policy.text
+        && let Some(size) = dimensions(&plain)
+    {
+        return Ok((Value::Text(size), None));
+    }
     if let Some(value) = reals_except(text, policy) {
         return Ok((value, None));
     }
@@ -346,7 +354,11 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
                         | Node::Quantity(..)
                         | Node::Mul(_)
                         | Node::Percent(_)
+                        | Node::Ratio(_)
                 )
+                && !(matches!(node, Node::Add(_) | Node::Pow(_) | Node::Div(_) | Node::Call(..))
+                    && node.variables().is_empty())
+                && !matches!(&node, Node::Add(v) if v.iter().all(|n| matches!(n, Node::Quantity(..))))
             {
                 return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
             }
@@ -446,6 +458,11 @@ fn wordy(plain: &str, policy: &Policy) -> Option<Value> {
         .flat_map(|p| p.split(" and "))
         .map(normal_words)
         .map(|w| w.strip_prefix("and ").map(str::to_string).unwrap_or(w))
+        // "on Saturday", "in Paris"
+        .map(|w| match ["on ", "in ", "at "].iter().find_map(|p| w.strip_prefix(p)) {
+            Some(rest) => rest.to_string(),
+            None => w,
+        })
         .filter(|w| !w.is_empty())
         .collect();
     parts.sort();
@@ -492,6 +509,8 @@ fn choice(plain: &str, policy: &Policy) -> Option<Value> {
         [b'(', c, b')', ..] if c.is_ascii_alphabetic() => (*c, true, &t[3..]),
         [b'[', c, b']', ..] if c.is_ascii_uppercase() => (*c, true, &t[3..]),
         [c, ..] if c.is_ascii_uppercase() => (*c, false, &t[1..]),
+        // b)
+        [c @ b'a'..=b'f', b')', ..] => (*c, false, &t[1..]),
         _ => return None,
     };
     let upper = letter.to_ascii_uppercase() as char;
@@ -608,6 +627,57 @@ fn special(plain: &str) -> Option<Value> {
     })
 }
 
+/// `2x2 matrix`, `4 by 6`: the size of a thing, which is no product.
+pub(crate) fn dimensions(plain: &str) -> Option<String> {
+    if plain.len() > 60 || !plain.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let lower = plain.to_ascii_lowercase();
+    let mut rest = lower.as_str();
+    let mut sizes = Vec::new();
+    let mut by = false;
+    loop {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if digits == 0 {
+            return None;
+        }
+        sizes.push(&rest[..digits]);
+        rest = rest[digits..].trim_start_matches([' ', '-']);
+        let sign = ["by", "x", "×"].iter().find(|s| rest.starts_with(**s));
+        let Some(sign) = sign else { break };
+        let tail = rest[sign.len()..].trim_start_matches([' ', '-']);
+        if !tail.starts_with(|c: char| c.is_ascii_digit()) {
+            break;
+        }
+        by |= *sign == "by";
+        rest = tail;
+    }
+    const THINGS: &[&str] = &[
+        "matrix",
+        "matrices",
+        "grid",
+        "board",
+        "chessboard",
+        "square",
+        "rectangle",
+        "table",
+        "array",
+        "determinant",
+        "block",
+        "cube",
+        "box",
+        "garden",
+        "rectangular",
+        "square",
+        "identity",
+        "zero",
+    ];
+    let word = rest.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or("");
+    let thing = THINGS.contains(&word);
+    (sizes.len() > 1 && (thing || by && (word.is_empty() || crate::units::canonical(word).is_none())))
+        .then(|| format!("{} {}", sizes.join(" by "), normal_words(rest)).trim_end().to_string())
+}
+
 /// "all real numbers except 2": the words stand before the points that are left out.
 fn reals_except(text: &str, policy: &Policy) -> Option<Value> {
     let at = [" except", " other than", " excluding"].iter().filter_map(|w| text.find(w)).min()?;
@@ -697,7 +767,7 @@ fn date(plain: &str) -> Option<(u8, u8, Option<u32>)> {
 
 /// `12:00`, `3 pm`, `3:45:10 p.m.`, `15:45`.
 fn time(plain: &str) -> Option<Time> {
-    if plain.len() > 28 {
+    if plain.len() > 40 {
         return None;
     }
     let lower = plain.to_ascii_lowercase();
@@ -705,6 +775,18 @@ fn time(plain: &str) -> Option<Time> {
     if matches!(t, "noon" | "12 noon" | "midnight" | "12 midnight") {
         let noon = t.contains("noon");
         return Some(Time { seconds: if noon { 43_200 } else { 0 }, marked: true, bare_hour: None });
+    }
+    // half past four in the afternoon
+    for (lead, minute) in [("half past ", 30), ("quarter past ", 15), ("quarter to ", -15)] {
+        let Some(rest) = t.strip_prefix("a ").unwrap_or(t).strip_prefix(lead) else { continue };
+        let (hour, tail) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+        let hour: u32 = match hour.parse() {
+            Ok(h) => h,
+            Err(_) => words::number(&[hour]).and_then(|(n, _)| n.to_integer().try_into().ok())?,
+        };
+        // A quarter to one is 12:45.
+        let hour = if minute > 0 { hour } else { (hour.min(24) + 10) % 12 + 1 };
+        return time(&format!("{hour}:{:02}{tail}", (minute + 60) % 60));
     }
     let (body, half) = [
         ("am", false),
@@ -766,9 +848,9 @@ fn hex_numeral(plain: &str) -> Option<Node> {
         && digits.len() < 64
         && digits.chars().all(|c| c.is_ascii_alphanumeric() && c.is_digit(base))
         && digits.chars().any(|c| c.is_ascii_alphabetic());
-    // 2a_{11} is twice a term of a sequence; a last digit has no index, so 2a3_{16} is a numeral.
+    // 2a_{11} is twice a term of a sequence; a last digit has no index, so 2a3_{12} is a numeral. Base 16 says enough.
     let small = digits.chars().any(|c| c.is_ascii_lowercase());
-    let valid = valid && (!small || digits.ends_with(|c: char| c.is_ascii_digit()));
+    let valid = valid && (!small || base == 16 || digits.ends_with(|c: char| c.is_ascii_digit()));
     valid.then(|| Node::Base(digits.to_ascii_uppercase(), base))
 }
 
@@ -818,6 +900,7 @@ fn scalar(node: &Node, policy: &Policy) -> Value {
         Node::Percent(x) if policy.percent == Percent::Ignore => (**x).clone(),
         n => n.clone(),
     };
+    let node = series::inner_dots(&node).unwrap_or(node);
     let node = series::geometric_series(&node).unwrap_or(node);
     Value::Scalar(Box::new(Scalar::new(node)))
 }
@@ -951,7 +1034,15 @@ pub fn convert(node: &Node, policy: &Policy, depth: u32) -> Result<Value, Syntax
             let kind = if matches!(node, Node::Add(_)) { Big::Sum } else { Big::Product };
             match dotted(v, kind) {
                 Some(node) => Ok(scalar(&node, policy)),
-                None => sequence(v, policy, depth),
+                // Without a rule only the same items are equal, joined by the same sign.
+                None => match sequence(v, policy, depth)? {
+                    Value::Sequence(mut items) => {
+                        let sign = if kind == Big::Sum { "sum" } else { "product" };
+                        items.insert(0, Some(Value::Text(sign.into())));
+                        Ok(Value::Sequence(items))
+                    }
+                    other => Ok(other),
+                },
             }
         }
         // R - {2}
@@ -1428,6 +1519,30 @@ fn label(node: &Node) -> Option<String> {
     }
 }
 
+/// `m + n`, `100a + 10b + c`, `abc`: the unknowns of a question put together. Coordinates make an equation instead.
+fn combination(node: &Node) -> Option<String> {
+    let unknown = |n: &Node| match n {
+        Node::Var(v) if v.len() == 1 && !matches!(v.as_str(), "x" | "y" | "z" | "t" | "i") => Some(v.clone()),
+        _ => None,
+    };
+    let product = |n: &Node| match n {
+        Node::Mul(v) => {
+            let factor = |n: &Node| match n {
+                Node::Num(n) => n.is_plain_integer().then(|| n.value.to_string()),
+                n => unknown(n),
+            };
+            v.iter().map(factor).collect::<Option<Vec<_>>>().map(|v| v.join("·"))
+        }
+        n => unknown(n),
+    };
+    let name = match node {
+        Node::Add(v) => v.iter().map(product).collect::<Option<Vec<_>>>()?.join("+"),
+        Node::Mul(_) => product(node)?,
+        _ => return None,
+    };
+    (node.variables().len() > 1).then_some(name)
+}
+
 /// `dy/dx`, `∂z/∂x`, `d²y/dx²` as a name.
 fn derivative(node: &Node) -> Option<String> {
     let Node::Div(p) = node else { return None };
@@ -1562,6 +1677,18 @@ fn relation(terms: &[Node], ops: &[Relation], policy: &Policy, depth: u32) -> Re
         if terms.iter().all(constant_part) {
             // 3 + 2 = 5
             return convert(last, policy, depth + 1);
+        }
+        // m + n = 5: what was asked for, and its value
+        if constant_part(last)
+            && is_plain_scalar(last)
+            && let Some(name) = combination(first)
+        {
+            return Ok(Value::Assign {
+                name,
+                argument: None,
+                value: Box::new(convert(last, policy, depth + 1)?),
+                difference: difference(),
+            });
         }
         // (x, y) = (1, 2)
         if let (

@@ -55,7 +55,8 @@ fn small(word: &str) -> Option<u64> {
     })
 }
 
-fn part(word: &str) -> Option<u64> {
+/// The denominator that a word names: 3 for `third` and `thirds`.
+pub fn part(word: &str) -> Option<u64> {
     let word = word.strip_suffix('s').unwrap_or(word);
     Some(match word {
         "half" | "halve" => 2,
@@ -92,10 +93,12 @@ pub fn number(words: &[&str]) -> Option<(BigRational, usize)> {
         return match part(word(1)) {
             Some(d) if !word(1).ends_with('s') => Some((q(1, d), 2)),
             _ => match word(1) {
-                "dozen" => Some((q(12, 1), 2)),
-                "hundred" => Some((q(100, 1), 2)),
-                "thousand" => Some((q(1000, 1), 2)),
-                "million" => Some((q(1_000_000, 1), 2)),
+                // "a hundred and five" is "one hundred and five"
+                "dozen" | "hundred" | "thousand" | "million" | "billion" | "trillion" => {
+                    let mut one = words[..words.len().min(24)].to_vec();
+                    one[0] = "one";
+                    number(&one)
+                }
                 _ => None,
             },
         };

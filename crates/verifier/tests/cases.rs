@@ -1,4 +1,4 @@
-//! The case file: every hand-checked pair has the verdict it should have.
+//! The case files: every hand-checked pair has the verdict it should have.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,16 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    include_str!("cases/cases.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    [
+        include_str!("cases/cases.jsonl"),
+        include_str!("cases/blind4.jsonl"),
+        include_str!("cases/blind5.jsonl"),
+        include_str!("cases/blind6.jsonl"),
+    ]
+    .iter()
+    .flat_map(|file| file.lines())
+    .map(|line| serde_json::from_str(line).unwrap())
+    .collect()
 }
 
 #[test]

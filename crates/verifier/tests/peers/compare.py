@@ -1,10 +1,11 @@
-"""Runs graders side by side over the case file: this crate's `verify` binary, Math-Verify, and a plain string comparison of the
-last box. Prints a table of true-positive and true-negative rates by kind, and every disagreement with --show.
+"""Runs graders side by side over the case files: this crate's `verify` binary, Math-Verify, and a plain string comparison of the
+last box. Prints a table of true-positive and true-negative rates by source and by kind, and every disagreement with --show. Math-Verify is slow:
+--cache keeps its verdicts, and a run that was broken off goes on from there.
 
 Python 3.11+, math-verify 0.9.0 (pip install "math-verify[antlr4_13_2]==0.9.0").
 
     cargo build --release --bin verify
-    python3 crates/verifier/tests/peers/compare.py [--binary target/release/verify] [--cases FILE] [--source hand] [--sample N] [--show NAME]
+    python3 crates/verifier/tests/peers/compare.py [--binary target/release/verify] [--cases FILE...] [--source hand] [--sample N] [--show NAME]
 """
 
 import argparse
@@ -28,20 +29,34 @@ def ours(cases, binary):
     return [json.loads(line)["verdict"] == "correct" for line in out.splitlines()], seconds
 
 
-def math_verify(cases):
+def math_verify(cases, cache):
     from math_verify import parse, verify
 
     logging.disable(logging.CRITICAL)
-    start = time.perf_counter()
+    known = {}
+    if cache and pathlib.Path(cache).exists():
+        for line in open(cache):
+            row = json.loads(line)
+            known[row["gold"], row["response"]] = row["equal"]
+    keep = open(cache, "a") if cache else None
+    start, judged = time.perf_counter(), 0
     out = []
     for c in cases:
+        key = (c["gold"], c["response"])
+        if key in known:
+            out.append(known[key])
+            continue
         # Gold answers are bare; Math-Verify looks for mathematics inside dollar signs.
         gold = c["gold"] if "$" in c["gold"] else f"${c['gold']}$"
         try:
             out.append(bool(verify(parse(gold), parse(delimited(c["response"], c["kind"])))))
         except Exception:  # noqa: BLE001: a grader that raises gives no reward
             out.append(False)
-    return out, time.perf_counter() - start
+        judged += 1
+        if keep:
+            keep.write(json.dumps({"gold": key[0], "response": key[1], "equal": out[-1]}) + "\n")
+            keep.flush()
+    return out, (time.perf_counter() - start) * len(cases) / max(judged, 1)
 
 
 def delimited(response, kind):
@@ -80,22 +95,24 @@ def string_grader(cases):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/verify")
-    parser.add_argument("--cases", default=str(here.parent / "cases" / "cases.jsonl"))
+    files = [str(here.parent / "cases" / f"{name}.jsonl") for name in ("cases", "blind4", "blind5", "blind6")]
+    parser.add_argument("--cases", nargs="*", default=files)
+    parser.add_argument("--cache", help="file that keeps Math-Verify's verdicts")
     parser.add_argument("--show", choices=["verify", "math-verify", "string"])
-    parser.add_argument("--source", help="only the cases of these sources: hand, second, third, fourth, fifth, joined by commas")
+    parser.add_argument("--source", help="only the cases of these sources: hand, second, third, fourth, fifth, blind4, blind5, blind6, joined by commas")
     parser.add_argument("--sample", type=int, help="so many cases drawn at random, always the same")
     args = parser.parse_args()
-    cases = [json.loads(line) for line in open(args.cases)]
+    cases = [json.loads(line) for name in args.cases for line in open(name)]
     if args.source:
         cases = [c for c in cases if c["source"] in args.source.split(",")]
     if args.sample:
         cases = random.Random(11).sample(cases, min(args.sample, len(cases)))
-    graders = {"verify": ours(cases, args.binary), "math-verify": math_verify(cases), "string": string_grader(cases)}
+    graders = {"verify": ours(cases, args.binary), "math-verify": math_verify(cases, args.cache), "string": string_grader(cases)}
     table = collections.defaultdict(lambda: collections.defaultdict(lambda: [0, 0, 0, 0]))
     for name, (verdicts, _) in graders.items():
         for case, got in zip(cases, verdicts, strict=True):
             want = case["verdict"] == "correct"
-            for kind in (case["kind"], "all"):
+            for kind in ("source " + case["source"], case["kind"], "all"):
                 cell = table[kind][name]
                 cell[0] += want and got
                 cell[1] += want

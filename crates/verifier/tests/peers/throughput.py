@@ -1,4 +1,4 @@
-"""Throughput of the `verify` binary on one thread, whole process: the hard cases of the case file, and outputs made from the solutions of
+"""Throughput of the `verify` binary on one thread, whole process: the hard cases of the case files, and outputs made from the solutions of
 GSM8K-like files (JSON lines with `solution` and `answer`), in four formats, three in ten with a wrong answer.
 
     cargo build --release --bin verify
@@ -18,7 +18,8 @@ FORMATS = ["{body}\n#### {answer}", "{body}\nThe answer is {answer}.", "{body}\n
 
 
 def hard():
-    cases = [json.loads(line) for line in open(here.parent / "cases" / "cases.jsonl")]
+    names = ["cases", "blind4", "blind5", "blind6"]
+    cases = [json.loads(line) for name in names for line in open(here.parent / "cases" / f"{name}.jsonl")]
     return [(c["gold"], c["response"], c["verdict"] == "correct") for c in cases] * 5
 
 
