@@ -260,7 +260,7 @@ fn counts(outcomes: &[SeedOutcome], arm: &str, set: &str) -> Counts {
 }
 
 /// The pairs the paper's claims are about.
-const PAIRS: [(&str, &str); 13] = [
+const PAIRS: [(&str, &str); 14] = [
     ("mid_rl", "base_rl"),
     ("mid_rl", "star_rl"),
     ("mid_rl", "mid"),
@@ -268,6 +268,7 @@ const PAIRS: [(&str, &str); 13] = [
     ("mid", "base"),
     ("base_rl", "base"),
     ("wrong_rl", "base_rl"),
+    ("mid_rl", "wrong_rl"),
     ("depth_rl", "breadth_rl"),
     ("mid_rl", "n1_rl"),
     ("mid_rl", "n2_rl"),
