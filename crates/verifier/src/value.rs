@@ -1521,6 +1521,11 @@ fn label(node: &Node) -> Option<String> {
 
 /// `m + n`, `100a + 10b + c`, `abc`: the unknowns of a question put together. Coordinates make an equation instead.
 fn combination(node: &Node) -> Option<String> {
+    fn sorted(parts: Option<Vec<String>>) -> Option<Vec<String>> {
+        let mut parts = parts?;
+        parts.sort_unstable();
+        Some(parts)
+    }
     let unknown = |n: &Node| match n {
         Node::Var(v) if v.len() == 1 && !matches!(v.as_str(), "x" | "y" | "z" | "t" | "i") => Some(v.clone()),
         _ => None,
@@ -1531,12 +1536,16 @@ fn combination(node: &Node) -> Option<String> {
                 Node::Num(n) => n.is_plain_integer().then(|| n.value.to_string()),
                 n => unknown(n),
             };
-            v.iter().map(factor).collect::<Option<Vec<_>>>().map(|v| v.join("·"))
+            sorted(v.iter().map(factor).collect()).map(|v| v.join("·"))
         }
         n => unknown(n),
     };
+    let term = |n: &Node| match n {
+        Node::Neg(x) => product(x).map(|name| format!("-{name}")),
+        n => product(n),
+    };
     let name = match node {
-        Node::Add(v) => v.iter().map(product).collect::<Option<Vec<_>>>()?.join("+"),
+        Node::Add(v) => sorted(v.iter().map(term).collect())?.join("+"),
         Node::Mul(_) => product(node)?,
         _ => return None,
     };
