@@ -613,6 +613,10 @@ impl Parser<'_> {
                     // 5 feet 3 inches
                     return Ok(if min > SIGN { Plan::Stop } else { Plan::Operand(SIGN, Join::Add) });
                 }
+                // "5 dozen 3" is no product.
+                if matches!(tokens[self.pos - 1].tok, Tok::Word(_)) {
+                    return Err(self.expected("an operator between the numbers"));
+                }
                 return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
             }
             Tok::Frac if IMPLIED >= min => {
