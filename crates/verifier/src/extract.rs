@@ -505,7 +505,8 @@ impl View<'_> {
                     "might" | "could" | "may" => hedge = true,
                     "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
                     | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" => {
-                        return Some(Err(Reason::Negated)).filter(|_| is_answer && !marked);
+                        let corrected = self.corrected(p);
+                        return corrected.or(Some(Err(Reason::Negated))).filter(|_| is_answer && !marked);
                     }
                     _ => {}
                 }
@@ -532,6 +533,23 @@ impl View<'_> {
         }
         if !linked {
             return None;
+        }
+        // "Perhaps the answer is", "it is not true that the answer is"
+        let from = floor_boundary(self.full, at.saturating_sub(80)).max(self.start);
+        let lead = &self.full[from..at];
+        let lead = lead[lead.rfind(['.', '\n', '!', '?', ';']).map_or(0, |n| n + 1)..].to_ascii_lowercase();
+        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| lead.contains(w)) {
+            return Some(Err(Reason::Hedged));
+        }
+        if is_answer
+            && ["not true that", "not the case that", "false that", "doubt that"]
+                .iter()
+                .any(|w| lead.contains(w))
+        {
+            let doubtless = ["no doubt that", "without doubt that"].iter().any(|w| lead.contains(w));
+            if !doubtless {
+                return Some(Err(Reason::Negated));
+            }
         }
         // ": ", "is: ", newlines and emphasis before the content.
         let mut p = pos;
@@ -581,6 +599,18 @@ impl View<'_> {
         }
         let narrowed = self.narrow(p, !is_answer || marked)?;
         Some(narrowed)
+    }
+
+    /// What the sentence after a denial says: "The answer isn't 16. It's 15."
+    fn corrected(&self, from: usize) -> Option<Found> {
+        let rest = &self.full[from..floor_boundary(self.full, from + 160)];
+        let next = rest.find(['.', ';']).map(|n| n + 1)?;
+        let body = rest[next..].trim_start();
+        let mark =
+            ["It's ", "It’s ", "It is ", "it's ", "it’s ", "it is ", "Instead, it is ", "Rather, it is "]
+                .iter()
+                .find(|m| body.starts_with(**m))?;
+        self.narrow(from + rest.len() - body.len() + mark.len(), true)
     }
 
     /// The answer at the start of a stretch of prose. With `value_only`, words alone are no answer.
@@ -929,7 +959,7 @@ impl View<'_> {
             joined += 1;
         }
         let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
-        let lead = text[sentence_start..start].trim_end().to_ascii_lowercase();
+        let lead = format!(" {}", text[sentence_start..start].trim().to_ascii_lowercase());
         if denies(&lead) && !["other than", "instead of", "rather than"].iter().any(|w| lead.ends_with(w)) {
             return Some(Err(Reason::Negated));
         }
@@ -994,7 +1024,7 @@ fn before_remark(text: &str) -> Option<usize> {
 /// operator joins to it belong to it.
 fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
     const SIGNS: [char; 14] = ['√', 'π', '∞', '²', '³', '⁴', '½', '¼', '¾', '⅓', '⅔', '∛', '^', '°'];
-    let sign = text.rfind(SIGNS);
+    let sign = text.rfind(SIGNS).max(text.rfind("sqrt(")).max(text.rfind("*pi"));
     let at = sign?.max(digit.unwrap_or(0));
     let blank = |c: char| c.is_whitespace();
     let mut start =
@@ -1171,7 +1201,7 @@ fn plain_tail(text: &str) -> String {
     let from = floor_boundary(text, text.len().saturating_sub(48));
     let mut t: String = text[from..].to_ascii_lowercase();
     t.retain(|c| !matches!(c, '$' | '\\' | '(' | '[' | '*' | '{'));
-    t.trim_end().to_string()
+    format!(" {}", t.trim())
 }
 
 fn denies(before: &str) -> bool {
@@ -1215,6 +1245,21 @@ fn hedges_after(after: &str) -> Option<Reason> {
     if ["maybe", "perhaps", "possibly"].iter().any(|w| other.strip_prefix(w).is_some_and(value)) {
         return Some(Reason::Hedged);
     }
+    const DENIALS: &[&str] = &[
+        "does not work",
+        "doesn't work",
+        "is not the answer",
+        "isn't the answer",
+        "is not correct",
+        "is incorrect",
+        "is wrong",
+        "is not valid",
+        "is not possible",
+        "is impossible",
+    ];
+    if DENIALS.iter().any(|w| head.starts_with(w)) {
+        return Some(Reason::Negated);
+    }
     let hedges = [
         "or maybe",
         "or perhaps",
@@ -1234,9 +1279,19 @@ fn hedges_after(after: &str) -> Option<Reason> {
 
 fn hedge_inside(sentence: &str) -> bool {
     let lower = sentence.to_ascii_lowercase();
-    [" maybe", " perhaps", " possibly", " or it could", " or it might", "not sure"]
-        .iter()
-        .any(|h| lower.contains(h))
+    const WORDS: &[&str] = &[
+        " maybe",
+        " perhaps",
+        " possibly",
+        " or it could",
+        " or it might",
+        "not sure",
+        "otherwise, it is",
+        "otherwise it is",
+        "otherwise, the answer",
+        "otherwise the answer",
+    ];
+    WORDS.iter().any(|h| lower.contains(h))
 }
 
 /// A second value that "or" adds right after an answer.

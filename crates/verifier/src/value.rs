@@ -345,21 +345,19 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
     match parse::parse(text, &tokens) {
         Ok(node) => {
             let node = family(node);
-            if only_words
-                && !matches!(
-                    node,
-                    Node::Num(_)
-                        | Node::Neg(_)
-                        | Node::Noted(..)
-                        | Node::Quantity(..)
-                        | Node::Mul(_)
-                        | Node::Percent(_)
-                        | Node::Ratio(_)
-                )
-                && !(matches!(node, Node::Add(_) | Node::Pow(_) | Node::Div(_) | Node::Call(..))
-                    && node.variables().is_empty())
-                && !matches!(&node, Node::Add(v) if v.iter().all(|n| matches!(n, Node::Quantity(..))))
-            {
+            let calculated = match &node {
+                Node::Num(_)
+                | Node::Neg(_)
+                | Node::Noted(..)
+                | Node::Quantity(..)
+                | Node::Mul(_)
+                | Node::Percent(_)
+                | Node::Ratio(_) => true,
+                Node::Add(v) if v.iter().all(|n| matches!(n, Node::Quantity(..))) => true,
+                Node::Add(_) | Node::Pow(_) | Node::Div(_) | Node::Call(..) => node.variables().is_empty(),
+                _ => false,
+            };
+            if only_words && !calculated {
                 return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
             }
             let value = convert(&node, policy, 0)?;
