@@ -567,7 +567,8 @@ impl View<'_> {
         if content.trim().is_empty() {
             return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
         }
-        let lower_start: String = content.chars().take(24).collect::<String>().to_ascii_lowercase();
+        let plain = content.chars().filter(|c| !matches!(c, '*' | '_'));
+        let lower_start: String = plain.take(24).collect::<String>().to_ascii_lowercase();
         if lower_start.starts_with("not ")
             || lower_start.starts_with("n't ")
             || lower_start.starts_with("never ")
@@ -752,6 +753,10 @@ impl View<'_> {
                         && trimmed.len() <= 60
                         && !trimmed.contains('$') =>
                 {
+                    if let Some(words) = predicate(trimmed) {
+                        let at = text.find(trimmed).unwrap_or(0) + words.start + self.start;
+                        return found(self.full, at..at + words.len(), Source::Last);
+                    }
                     return found(self.full, self.start..self.full.len(), Source::Whole);
                 }
                 _ => {}
@@ -931,6 +936,12 @@ impl View<'_> {
         {
             start = number_around(left, left.len() - 1).start;
         }
+        // 5 out of 8
+        if let Some(left) = text[..start].trim_end().strip_suffix(" out of")
+            && left.ends_with(|c: char| c.is_ascii_digit())
+        {
+            start = number_around(left, left.len() - 1).start;
+        }
         // "3 or 4" is a list; so is "are 3 and 4".
         let mut joined = 0;
         while joined < 16 {
@@ -991,6 +1002,20 @@ impl View<'_> {
         }
         Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
     }
+}
+
+/// The words behind the last "is" or "be" of one sentence, or its bold words: "It will be **Friday**".
+fn predicate(sentence: &str) -> Option<Range<usize>> {
+    let bold = sentence.rfind("**").and_then(|end| Some(sentence[..end].rfind("**")? + 2..end));
+    if let Some(bold) = bold.filter(|r| !r.is_empty()) {
+        return Some(bold);
+    }
+    let (at, len) = [" is ", " are ", " was ", " were ", " be "]
+        .iter()
+        .filter_map(|w| sentence.rfind(w).map(|at| (at, w.len())))
+        .max()?;
+    let tail = at + len..sentence.len();
+    (1..=4).contains(&sentence[tail.clone()].split_whitespace().count()).then_some(tail)
 }
 
 /// Where a closing remark begins: a bracket of words at the end of the text, or a quantifier behind a maths span.

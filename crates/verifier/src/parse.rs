@@ -921,6 +921,11 @@ impl Parser<'_> {
                 self.pos += 1;
                 return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
             }
+            // 5 out of 8
+            "out" if self.word_at(1).as_deref() == Some("of") && PRODUCT >= min && self.operand_at(2) => {
+                self.pos += 2;
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
+            }
             "divided" if self.word_at(1).as_deref() == Some("by") && PRODUCT >= min => {
                 self.pos += 2;
                 return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));

@@ -22,6 +22,7 @@ fn cases() -> Vec<Case> {
         include_str!("cases/blind5.jsonl"),
         include_str!("cases/blind6.jsonl"),
         include_str!("cases/blind7.jsonl"),
+        include_str!("cases/blind8.jsonl"),
     ]
     .iter()
     .flat_map(|file| file.lines())
