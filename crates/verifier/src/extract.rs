@@ -505,7 +505,8 @@ impl View<'_> {
                     "might" | "could" | "may" => hedge = true,
                     "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
                     | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" => {
-                        return Some(Err(Reason::Negated)).filter(|_| is_answer && !marked);
+                        let corrected = self.corrected(p);
+                        return corrected.or(Some(Err(Reason::Negated))).filter(|_| is_answer && !marked);
                     }
                     _ => {}
                 }
@@ -533,6 +534,23 @@ impl View<'_> {
         if !linked {
             return None;
         }
+        // "Perhaps the answer is", "it is not true that the answer is"
+        let from = floor_boundary(self.full, at.saturating_sub(80)).max(self.start);
+        let lead = &self.full[from..at];
+        let lead = lead[lead.rfind(['.', '\n', '!', '?', ';']).map_or(0, |n| n + 1)..].to_ascii_lowercase();
+        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| lead.contains(w)) {
+            return Some(Err(Reason::Hedged));
+        }
+        if is_answer
+            && ["not true that", "not the case that", "false that", "doubt that"]
+                .iter()
+                .any(|w| lead.contains(w))
+        {
+            let doubtless = ["no doubt that", "without doubt that"].iter().any(|w| lead.contains(w));
+            if !doubtless {
+                return Some(Err(Reason::Negated));
+            }
+        }
         // ": ", "is: ", newlines and emphasis before the content.
         let mut p = pos;
         while p < b.len()
@@ -549,7 +567,8 @@ impl View<'_> {
         if content.trim().is_empty() {
             return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
         }
-        let lower_start: String = content.chars().take(24).collect::<String>().to_ascii_lowercase();
+        let plain = content.chars().filter(|c| !matches!(c, '*' | '_'));
+        let lower_start: String = plain.take(24).collect::<String>().to_ascii_lowercase();
         if lower_start.starts_with("not ")
             || lower_start.starts_with("n't ")
             || lower_start.starts_with("never ")
@@ -581,6 +600,18 @@ impl View<'_> {
         }
         let narrowed = self.narrow(p, !is_answer || marked)?;
         Some(narrowed)
+    }
+
+    /// What the sentence after a denial says: "The answer isn't 16. It's 15."
+    fn corrected(&self, from: usize) -> Option<Found> {
+        let rest = &self.full[from..floor_boundary(self.full, from + 160)];
+        let next = rest.find(['.', ';']).map(|n| n + 1)?;
+        let body = rest[next..].trim_start();
+        let mark =
+            ["It's ", "It’s ", "It is ", "it's ", "it’s ", "it is ", "Instead, it is ", "Rather, it is "]
+                .iter()
+                .find(|m| body.starts_with(**m))?;
+        self.narrow(from + rest.len() - body.len() + mark.len(), true)
     }
 
     /// The answer at the start of a stretch of prose. With `value_only`, words alone are no answer.
@@ -722,6 +753,10 @@ impl View<'_> {
                         && trimmed.len() <= 60
                         && !trimmed.contains('$') =>
                 {
+                    if let Some(words) = predicate(trimmed) {
+                        let at = text.find(trimmed).unwrap_or(0) + words.start + self.start;
+                        return found(self.full, at..at + words.len(), Source::Last);
+                    }
                     return found(self.full, self.start..self.full.len(), Source::Whole);
                 }
                 _ => {}
@@ -901,6 +936,12 @@ impl View<'_> {
         {
             start = number_around(left, left.len() - 1).start;
         }
+        // 5 out of 8
+        if let Some(left) = text[..start].trim_end().strip_suffix(" out of")
+            && left.ends_with(|c: char| c.is_ascii_digit())
+        {
+            start = number_around(left, left.len() - 1).start;
+        }
         // "3 or 4" is a list; so is "are 3 and 4".
         let mut joined = 0;
         while joined < 16 {
@@ -929,7 +970,7 @@ impl View<'_> {
             joined += 1;
         }
         let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
-        let lead = text[sentence_start..start].trim_end().to_ascii_lowercase();
+        let lead = format!(" {}", text[sentence_start..start].trim().to_ascii_lowercase());
         if denies(&lead) && !["other than", "instead of", "rather than"].iter().any(|w| lead.ends_with(w)) {
             return Some(Err(Reason::Negated));
         }
@@ -963,6 +1004,20 @@ impl View<'_> {
     }
 }
 
+/// The words behind the last "is" or "be" of one sentence, or its bold words: "It will be **Friday**".
+fn predicate(sentence: &str) -> Option<Range<usize>> {
+    let bold = sentence.rfind("**").and_then(|end| Some(sentence[..end].rfind("**")? + 2..end));
+    if let Some(bold) = bold.filter(|r| !r.is_empty()) {
+        return Some(bold);
+    }
+    let (at, len) = [" is ", " are ", " was ", " were ", " be "]
+        .iter()
+        .filter_map(|w| sentence.rfind(w).map(|at| (at, w.len())))
+        .max()?;
+    let tail = at + len..sentence.len();
+    (1..=4).contains(&sentence[tail.clone()].split_whitespace().count()).then_some(tail)
+}
+
 /// Where a closing remark begins: a bracket of words at the end of the text, or a quantifier behind a maths span.
 fn before_remark(text: &str) -> Option<usize> {
     let t = text.trim_end().trim_end_matches('.');
@@ -994,7 +1049,7 @@ fn before_remark(text: &str) -> Option<usize> {
 /// operator joins to it belong to it.
 fn rich_token(text: &str, digit: Option<usize>) -> Option<Range<usize>> {
     const SIGNS: [char; 14] = ['√', 'π', '∞', '²', '³', '⁴', '½', '¼', '¾', '⅓', '⅔', '∛', '^', '°'];
-    let sign = text.rfind(SIGNS);
+    let sign = text.rfind(SIGNS).max(text.rfind("sqrt(")).max(text.rfind("*pi"));
     let at = sign?.max(digit.unwrap_or(0));
     let blank = |c: char| c.is_whitespace();
     let mut start =
@@ -1171,7 +1226,7 @@ fn plain_tail(text: &str) -> String {
     let from = floor_boundary(text, text.len().saturating_sub(48));
     let mut t: String = text[from..].to_ascii_lowercase();
     t.retain(|c| !matches!(c, '$' | '\\' | '(' | '[' | '*' | '{'));
-    t.trim_end().to_string()
+    format!(" {}", t.trim())
 }
 
 fn denies(before: &str) -> bool {
@@ -1215,6 +1270,21 @@ fn hedges_after(after: &str) -> Option<Reason> {
     if ["maybe", "perhaps", "possibly"].iter().any(|w| other.strip_prefix(w).is_some_and(value)) {
         return Some(Reason::Hedged);
     }
+    const DENIALS: &[&str] = &[
+        "does not work",
+        "doesn't work",
+        "is not the answer",
+        "isn't the answer",
+        "is not correct",
+        "is incorrect",
+        "is wrong",
+        "is not valid",
+        "is not possible",
+        "is impossible",
+    ];
+    if DENIALS.iter().any(|w| head.starts_with(w)) {
+        return Some(Reason::Negated);
+    }
     let hedges = [
         "or maybe",
         "or perhaps",
@@ -1234,9 +1304,19 @@ fn hedges_after(after: &str) -> Option<Reason> {
 
 fn hedge_inside(sentence: &str) -> bool {
     let lower = sentence.to_ascii_lowercase();
-    [" maybe", " perhaps", " possibly", " or it could", " or it might", "not sure"]
-        .iter()
-        .any(|h| lower.contains(h))
+    const WORDS: &[&str] = &[
+        " maybe",
+        " perhaps",
+        " possibly",
+        " or it could",
+        " or it might",
+        "not sure",
+        "otherwise, it is",
+        "otherwise it is",
+        "otherwise, the answer",
+        "otherwise the answer",
+    ];
+    WORDS.iter().any(|h| lower.contains(h))
 }
 
 /// A second value that "or" adds right after an answer.

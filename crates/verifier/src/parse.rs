@@ -613,6 +613,10 @@ impl Parser<'_> {
                     // 5 feet 3 inches
                     return Ok(if min > SIGN { Plan::Stop } else { Plan::Operand(SIGN, Join::Add) });
                 }
+                // "5 dozen 3" is no product.
+                if matches!(tokens[self.pos - 1].tok, Tok::Word(_)) {
+                    return Err(self.expected("an operator between the numbers"));
+                }
                 return Ok(Plan::Operand(IMPLIED + 1, Join::Multiply));
             }
             Tok::Frac if IMPLIED >= min => {
@@ -915,6 +919,11 @@ impl Parser<'_> {
             }
             "over" if PRODUCT >= min && self.operand_at(1) => {
                 self.pos += 1;
+                return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
+            }
+            // 5 out of 8
+            "out" if self.word_at(1).as_deref() == Some("of") && PRODUCT >= min && self.operand_at(2) => {
+                self.pos += 2;
                 return Ok(Plan::Operand(IMPLIED + 1, Join::Divide));
             }
             "divided" if self.word_at(1).as_deref() == Some("by") && PRODUCT >= min => {

@@ -345,21 +345,19 @@ fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<Node>), Synt
     match parse::parse(text, &tokens) {
         Ok(node) => {
             let node = family(node);
-            if only_words
-                && !matches!(
-                    node,
-                    Node::Num(_)
-                        | Node::Neg(_)
-                        | Node::Noted(..)
-                        | Node::Quantity(..)
-                        | Node::Mul(_)
-                        | Node::Percent(_)
-                        | Node::Ratio(_)
-                )
-                && !(matches!(node, Node::Add(_) | Node::Pow(_) | Node::Div(_) | Node::Call(..))
-                    && node.variables().is_empty())
-                && !matches!(&node, Node::Add(v) if v.iter().all(|n| matches!(n, Node::Quantity(..))))
-            {
+            let calculated = match &node {
+                Node::Num(_)
+                | Node::Neg(_)
+                | Node::Noted(..)
+                | Node::Quantity(..)
+                | Node::Mul(_)
+                | Node::Percent(_)
+                | Node::Ratio(_) => true,
+                Node::Add(v) if v.iter().all(|n| matches!(n, Node::Quantity(..))) => true,
+                Node::Add(_) | Node::Pow(_) | Node::Div(_) | Node::Call(..) => node.variables().is_empty(),
+                _ => false,
+            };
+            if only_words && !calculated {
                 return words().ok_or(SyntaxError::Expected { expected: "an answer", at: 0 });
             }
             let value = convert(&node, policy, 0)?;
@@ -1521,6 +1519,11 @@ fn label(node: &Node) -> Option<String> {
 
 /// `m + n`, `100a + 10b + c`, `abc`: the unknowns of a question put together. Coordinates make an equation instead.
 fn combination(node: &Node) -> Option<String> {
+    fn sorted(parts: Option<Vec<String>>) -> Option<Vec<String>> {
+        let mut parts = parts?;
+        parts.sort_unstable();
+        Some(parts)
+    }
     let unknown = |n: &Node| match n {
         Node::Var(v) if v.len() == 1 && !matches!(v.as_str(), "x" | "y" | "z" | "t" | "i") => Some(v.clone()),
         _ => None,
@@ -1531,12 +1534,16 @@ fn combination(node: &Node) -> Option<String> {
                 Node::Num(n) => n.is_plain_integer().then(|| n.value.to_string()),
                 n => unknown(n),
             };
-            v.iter().map(factor).collect::<Option<Vec<_>>>().map(|v| v.join("·"))
+            sorted(v.iter().map(factor).collect()).map(|v| v.join("·"))
         }
         n => unknown(n),
     };
+    let term = |n: &Node| match n {
+        Node::Neg(x) => product(x).map(|name| format!("-{name}")),
+        n => product(n),
+    };
     let name = match node {
-        Node::Add(v) => v.iter().map(product).collect::<Option<Vec<_>>>()?.join("+"),
+        Node::Add(v) => sorted(v.iter().map(term).collect())?.join("+"),
         Node::Mul(_) => product(node)?,
         _ => return None,
     };

@@ -21,6 +21,8 @@ fn cases() -> Vec<Case> {
         include_str!("cases/blind4.jsonl"),
         include_str!("cases/blind5.jsonl"),
         include_str!("cases/blind6.jsonl"),
+        include_str!("cases/blind7.jsonl"),
+        include_str!("cases/blind8.jsonl"),
     ]
     .iter()
     .flat_map(|file| file.lines())

@@ -180,6 +180,21 @@ fn mutate(text: &str, others: &[String], random: &mut Random) -> String {
     chars.into_iter().take(400).collect()
 }
 
+#[test]
+fn asymmetries_that_were_found_stay_mended() {
+    for (a, b) in [
+        // Equal but for blanks and dollar signs, yet one is read as words and the other as mathematics.
+        ("5 \\text{ cm}", "5 \\ text{ cm}"),
+        ("\\text{convergent}", "\\tex$t{convergent}"),
+        ("$ cm3vector i pm$", "$ cm3vect$or i pm$"),
+        // The test points depended on the side that named its variables first.
+        ("\\angl A = 0^\\circc", "\\angl A =a 0^\\circc"),
+    ] {
+        let equal = |a: &str, b: &str| verify(&Gold::parse(a), &Response::answer_only(b)).is_correct();
+        assert_eq!(equal(a, b), equal(b, a), "{a:?} and {b:?}");
+    }
+}
+
 /// Ten thousand pairs, or as many as SYMMETRY_PAIRS says.
 #[test]
 fn mutated_answers_compare_alike_in_both_directions() {

@@ -18,7 +18,7 @@ FORMATS = ["{body}\n#### {answer}", "{body}\nThe answer is {answer}.", "{body}\n
 
 
 def hard():
-    names = ["cases", "blind4", "blind5", "blind6"]
+    names = ["cases", "blind4", "blind5", "blind6", "blind7", "blind8"]
     cases = [json.loads(line) for name in names for line in open(here.parent / "cases" / f"{name}.jsonl")]
     return [(c["gold"], c["response"], c["verdict"] == "correct") for c in cases] * 5
 
