@@ -183,7 +183,12 @@ impl Value {
 impl Answer {
     /// Whether it means something other than words or a choice.
     pub fn is_mathematics(&self) -> bool {
-        !matches!(self.value, Value::Text(_) | Value::Choice(..) | Value::Undefined)
+        // f(x) = words are words
+        let mut value = &self.value;
+        while let Value::Assign { value: inner, .. } = value {
+            value = inner;
+        }
+        !matches!(value, Value::Text(_) | Value::Choice(..) | Value::Undefined)
     }
 }
 
