@@ -111,7 +111,8 @@ impl Answer {
         if trimmed.is_empty() {
             return Err(SyntaxError::Empty);
         }
-        if text.trim_end_matches([' ', '$', '*', '}']).ends_with(['?', '？']) {
+        let end = |c: char| c.is_whitespace() || matches!(c, '$' | '*' | '}');
+        if text.trim_end_matches(end).ends_with(['?', '？']) {
             return Err(SyntaxError::Expected { expected: "an answer that is no question", at: text.len() });
         }
         let (value, node) = read_value(trimmed, policy)?;
