@@ -47,8 +47,10 @@ use crate::{
 pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
     // What is left out of the clean text can make words of one side and mathematics of the other.
     let words = |v: &Value| matches!(v, Value::Text(_));
+    let undefined = |v: &Value| matches!(v, Value::Undefined);
     if gold.clean == response.clean
-        && !matches!(gold.value, Value::Undefined)
+        && !undefined(&gold.value)
+        && !undefined(&response.value)
         && words(&gold.value) == words(&response.value)
     {
         return Outcome::yes(Reason::SameText);
@@ -352,7 +354,10 @@ impl Work<'_> {
                 // Brackets tell intervals from one another; for other lengths they are a matter of taste.
                 let brackets = |d: &Delim| matches!(d, Delim::Bracket);
                 let differ = brackets(o1) != brackets(o2) || brackets(c1) != brackets(c2);
-                if differ && x.len() == 2 && interval(*o1, *c1, x).is_some() {
+                if differ
+                    && x.len() == 2
+                    && (interval(*o1, *c1, x).is_some() || interval(*o2, *c2, y).is_some())
+                {
                     return no(Reason::DifferentKind);
                 }
                 self.ordered(x, y, d)
@@ -564,13 +569,10 @@ impl Work<'_> {
                     .flat_map(|u| &u.factors)
                     .any(|(n, _)| other.variables().iter().any(|v| v == n))
         };
-        if names(x, y) {
-            return Some(
-                as_product(x).compare(&if y.soft { as_product(y) } else { y.clone() }, self.rounding),
-            );
-        }
-        if names(y, x) {
-            return Some(x.compare(&as_product(y), self.rounding));
+        // On both sides, or the answer would depend on which side is which.
+        let product = |s: &Scalar| if s.soft { as_product(s) } else { s.clone() };
+        if names(x, y) || names(y, x) {
+            return Some(product(x).compare(&product(y), self.rounding));
         }
         None
     }
@@ -688,10 +690,11 @@ impl Work<'_> {
         }
         // a : b = c : d exactly when a d = b c, against the first entry that is not zero.
         let product = |a: &Scalar, b: &Scalar| Scalar::new(Node::Mul(vec![a.node.clone(), b.node.clone()]));
-        let Some(k) = (0..x.len()).find(|k| !x[*k].is_zero()) else { return no(Reason::DifferentValue) };
-        if y[k].is_zero() {
+        let zeros = |v: &[Scalar]| v.iter().map(Scalar::is_zero).collect::<Vec<_>>();
+        let (zero, other) = (zeros(x), zeros(y));
+        let Some(k) = zero.iter().position(|z| !z).filter(|_| zero == other) else {
             return no(Reason::DifferentValue);
-        }
+        };
         for i in 0..x.len() {
             let o = product(&x[i], &y[k])
                 .compare(&product(&y[i], &x[k]), Rounding { significant: u32::MAX, relative: 0.0 });

@@ -324,10 +324,18 @@ impl Scalar {
         let complex = a.complex || b.complex;
         let integral = a.integral || b.integral;
         let mut ratio: Option<Complex<2>> = None;
+        // The point of that ratio, and the number of points where a term or the sharpness stayed lost: where they are many, agreement elsewhere,
+        // perhaps because that term vanishes there, says nothing.
+        let (mut first, mut lost) = (None, 0);
         let mut agreed = 0;
+        let mut seen = Distinct::default();
         for k in 0..CANDIDATES {
             let Some(point) = at_point::<2>(a, b, &variables, k, complex, integral) else { continue };
-            let (Ok(u), Ok(v)) = (point.a, point.b) else { continue };
+            let (u, v) = match (point.a, point.b) {
+                (Ok(u), Ok(v)) => (u, v),
+                (Err(Fail::Budget), _) | (_, Err(Fail::Budget)) => return Outcome::no(Reason::Undecided),
+                _ => continue,
+            };
             let zero = |z: &Complex<2>| z.re.contains_zero() && z.im.is_none_or(|x| x.contains_zero());
             match (zero(&u), zero(&v)) {
                 (true, true) => continue,
@@ -338,8 +346,30 @@ impl Scalar {
             match &ratio {
                 None => ratio = Some(q),
                 Some(r) if r.disjoint(&q) => return Outcome::no(Reason::DifferentValue),
-                Some(_) if !q.tight() || point.drowned => continue,
                 Some(_) => {}
+            }
+            // Where a term is lost beside a larger one or the quotient is not sharp, at full precision against the first point.
+            if point.drowned || !q.sharp() {
+                let full = |k| {
+                    let point = at_point::<8>(a, b, &variables, k, complex, integral)?;
+                    let q = point.a.ok()?.div(&point.b.ok()?).ok()?;
+                    Some((q, point.drowned || !q.sharp()))
+                };
+                let first = *first.get_or_insert(k);
+                match (full(first), full(k)) {
+                    (Some((p, _)), Some((q, _))) if p.disjoint(&q) => {
+                        return Outcome::no(Reason::DifferentValue);
+                    }
+                    (Some((_, false)), Some((_, false))) => {}
+                    _ => {
+                        lost += 1;
+                        continue;
+                    }
+                }
+            }
+            first.get_or_insert(k);
+            if !seen.insert(&variables, k, integral) {
+                continue;
             }
             agreed += 1;
             if agreed >= CHECKS || (modular == PRIMES.len() && agreed >= 1) {
@@ -347,7 +377,7 @@ impl Scalar {
             }
         }
         match ratio {
-            Some(q) if agreed >= 4 || (modular == PRIMES.len() && agreed >= 1) => {
+            Some(q) if agreed >= 4.max(lost + 1) || (modular == PRIMES.len() && agreed >= 1) => {
                 if positive && (q.im.is_some() || q.re.mid.is_negative()) {
                     return Outcome::no(Reason::DifferentValue);
                 }
@@ -505,6 +535,29 @@ fn is_integer_name(name: &str) -> bool {
         && (name.len() == 1 || name.as_bytes()[1] == b'_')
 }
 
+/// The value of the `j`-th variable at test point `k`. With factorials and floors, names of integers take integers only, other
+/// names every second time.
+fn coordinate(name: &str, j: usize, k: u64, integral: bool) -> f64 {
+    sample(name, j, k, integral && (is_integer_name(name) || k.is_multiple_of(2)))
+}
+
+/// The test points at which two functions agreed, each counted once: agreement at the one point where both can be evaluated
+/// says little, however often it is drawn.
+#[derive(Default)]
+struct Distinct(Vec<Vec<u64>>);
+
+impl Distinct {
+    fn insert(&mut self, variables: &[String], k: u64, integral: bool) -> bool {
+        let point: Vec<u64> =
+            variables.iter().enumerate().map(|(j, v)| coordinate(v, j, k, integral).to_bits()).collect();
+        let new = !self.0.contains(&point);
+        if new {
+            self.0.push(point);
+        }
+        new
+    }
+}
+
 type Value<const N: usize> = Result<Complex<N>, Fail>;
 
 /// Both values at a test point.
@@ -523,10 +576,8 @@ fn at_point<const N: usize>(
     complex: bool,
     integral: bool,
 ) -> Option<AtPoint<N>> {
-    // With factorials and floors, names of integers take integers only, other names every second time.
     let value = |j: usize, name: &str| {
-        let integer = integral && (is_integer_name(name) || k.is_multiple_of(2));
-        Complex::real(Ball::exact(Float::<N>::from_f64(sample(name, j, k, integer))))
+        Complex::real(Ball::exact(Float::<N>::from_f64(coordinate(name, j, k, integral))))
     };
     let values: Vec<(&String, Complex<N>)> =
         variables.iter().enumerate().map(|(j, v)| (v, value(j, v))).collect();
@@ -536,10 +587,16 @@ fn at_point<const N: usize>(
     let domain = || if complex { Real::<N>::principal() } else { Real::<N>::reals() };
     let (mut left, mut right) = (domain(), domain());
     let x = a.run(&mut left, &pick(a));
-    if matches!(x, Err(Fail::Kind | Fail::Budget)) {
+    if matches!(x, Err(Fail::Kind)) {
         return None;
     }
     let y = b.run(&mut right, &pick(b));
+    // Too much work on both sides: no further points. On one side: the caller decides nothing.
+    if matches!(y, Err(Fail::Kind))
+        || matches!((&x, &y), (Err(Fail::Budget), Err(_)) | (Err(_), Err(Fail::Budget)))
+    {
+        return None;
+    }
     Some(AtPoint { a: x, b: y, drowned: left.drowned || right.drowned })
 }
 
@@ -572,9 +629,18 @@ fn programs_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth:
     let complex = a.complex || b.complex;
     let integral = a.integral || b.integral;
     let mut agreed = 0;
+    // The number of points where a term stayed lost beside a larger one: where they are many, agreement elsewhere, perhaps because
+    // that term vanishes there, says nothing.
+    let mut lost = 0;
+    let mut seen = Distinct::default();
     for k in 0..CANDIDATES {
         let Some(point) = at_point::<2>(a, b, &variables, k, complex, integral) else { break };
-        let (Ok(x), Ok(y)) = (point.a, point.b) else { continue };
+        let (x, y) = match (point.a, point.b) {
+            (Ok(x), Ok(y)) => (x, y),
+            // n!! and n!!! agree wherever the latter is small.
+            (Err(Fail::Budget), _) | (_, Err(Fail::Budget)) => return Outcome::no(Reason::Undecided),
+            _ => continue,
+        };
         if x.disjoint(&y) {
             return Outcome::no(Reason::DifferentValue);
         }
@@ -587,15 +653,25 @@ fn programs_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth:
             match (full.a, full.b) {
                 (Ok(x), Ok(y)) if x.disjoint(&y) => return Outcome::no(Reason::DifferentValue),
                 (Ok(x), Ok(y)) if x.tight() && y.tight() && !full.drowned => {}
-                _ => continue,
+                _ => {
+                    lost += usize::from(full.drowned);
+                    continue;
+                }
             }
+        }
+        if !seen.insert(&variables, k, integral) {
+            continue;
         }
         agreed += 1;
         if agreed >= CHECKS {
             break;
         }
     }
-    if agreed >= 3 { Outcome::yes(Reason::EqualNumerically) } else { Outcome::no(Reason::Undecided) }
+    if agreed >= 3.max(lost + 1) {
+        Outcome::yes(Reason::EqualNumerically)
+    } else {
+        Outcome::no(Reason::Undecided)
+    }
 }
 
 fn constants_equal(a: &Program, b: &Program, node_a: &Node, node_b: &Node, depth: u32) -> Outcome {

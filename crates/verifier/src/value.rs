@@ -111,7 +111,8 @@ impl Answer {
         if trimmed.is_empty() {
             return Err(SyntaxError::Empty);
         }
-        if text.trim_end_matches([' ', '$', '*', '}']).ends_with(['?', '？']) {
+        let end = |c: char| c.is_whitespace() || matches!(c, '$' | '*' | '}');
+        if text.trim_end_matches(end).ends_with(['?', '？']) {
             return Err(SyntaxError::Expected { expected: "an answer that is no question", at: text.len() });
         }
         let (value, node) = read_value(trimmed, policy)?;
@@ -183,7 +184,12 @@ impl Value {
 impl Answer {
     /// Whether it means something other than words or a choice.
     pub fn is_mathematics(&self) -> bool {
-        !matches!(self.value, Value::Text(_) | Value::Choice(..) | Value::Undefined)
+        // f(x) = words are words
+        let mut value = &self.value;
+        while let Value::Assign { value: inner, .. } = value {
+            value = inner;
+        }
+        !matches!(value, Value::Text(_) | Value::Choice(..) | Value::Undefined)
     }
 }
 

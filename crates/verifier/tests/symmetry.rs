@@ -185,14 +185,42 @@ fn asymmetries_that_were_found_stay_mended() {
     for (a, b) in [
         // Equal but for blanks and dollar signs, yet one is read as words and the other as mathematics.
         ("5 \\text{ cm}", "5 \\ text{ cm}"),
+        ("\\text{undefined}", "\\ text{undefined}"),
         ("\\text{convergent}", "\\tex$t{convergent}"),
         ("$ cm3vector i pm$", "$ cm3vect$or i pm$"),
         // The test points depended on the side that named its variables first.
         ("\\angl A = 0^\\circc", "\\angl A =a 0^\\circc"),
+        // A unit that is a variable of the other side, with a unit of its own there.
+        ("5m^2 m", "+5 m^2"),
+        ("5 m", " m5 m"),
+        ("3e8 m/s", "3e8  m/sm/s"),
+        // They agree where both can be evaluated: at 0, 1 and 2, at 0 and 1, and at 0.
+        ("n!!", "n!!!"),
+        ("(n+1)!!", "(n+1)!!!"),
+        (":2\\%\\begi:3", ":2\\%\\begi\\pmod 5:3"),
+        // They agree where t s, which is lost beside 75!, vanishes.
+        ("75! cen\\le ts", "75!° cen\\le ts"),
+        ("\\p²i(mod 5):4", "\\p²ai(mod 5):4"),
+        // A tiny quotient is not sharper than its huge inverse.
+        ("12c^\\f(x)=cir0", "121!c^\\f(x)=cir0"),
+        ("12\\sin x=0", "100!\\sin x=0"),
+        // Words behind a name are words.
+        ("B \\cup A", "f(x)=A\\cup B"),
+        // Only one of two pairs can be an interval.
+        ("[0,1]", "(x=0,1)"),
     ] {
         let equal = |a: &str, b: &str| verify(&Gold::parse(a), &Response::answer_only(b)).is_correct();
         assert_eq!(equal(a, b), equal(b, a), "{a:?} and {b:?}");
     }
+    assert!(!verify(&Gold::parse("75! cen\\le ts"), &Response::answer_only("75!° cen\\le ts")).is_correct());
+    assert!(
+        verify(&Gold::parse("\\frac{1}{1+e^{-x^2}}"), &Response::answer_only("\\frac{e^{x^2}}{1+e^{x^2}}"))
+            .is_correct()
+    );
+    assert!(!verify(&Gold::parse("n!!"), &Response::answer_only("n!!!")).is_correct());
+    let n = Gold::parse("(n+1)!!");
+    assert!(!verify(&n, &Response::answer_only("(n+1)!!!")).is_correct());
+    assert!(verify(&n, &Response::answer_only("(1+n)!!")).is_correct());
 }
 
 /// Ten thousand pairs, or as many as SYMMETRY_PAIRS says.

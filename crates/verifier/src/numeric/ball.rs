@@ -503,6 +503,14 @@ impl<const N: usize> Complex<N> {
             }
     }
 
+    /// Whether the radii are small beside the value, however small that is: unlike [`Complex::tight`] this does not depend on
+    /// the scale, so a quotient is sharp exactly if its inverse is.
+    pub fn sharp(&self) -> bool {
+        let bits = if N >= 8 { 400 } else { 84 };
+        let (re, im) = self.parts();
+        re.rad.exponent().max(im.rad.exponent()) < re.mid.exponent().max(im.mid.exponent()) - bits
+    }
+
     /// Whether both radii are small.
     pub fn tight(&self) -> bool {
         self.re.tight() && self.im.is_none_or(|x| x.tight())
