@@ -30,6 +30,8 @@ impl Random {
 
 const PIECES: &[&str] = &[
     "\0",
+    "\u{b}",
+    "\u{11}",
     " ",
     "$",
     "\\",
@@ -206,6 +208,8 @@ fn asymmetries_that_were_found_stay_mended() {
         ("12\\sin x=0", "100!\\sin x=0"),
         // Words behind a name are words.
         ("B \\cup A", "f(x)=A\\cup B"),
+        // A question before other white space than blanks.
+        ("(C) 1&", "C\0.\u{11}\u{11}\0?\u{b}"),
         // Only one of two pairs can be an interval.
         ("[0,1]", "(x=0,1)"),
     ] {
