@@ -53,7 +53,7 @@ pub fn keep_groups(rewards: &[f64], groups: &[u64], filter: GroupFilter) -> Resu
             GroupFilter::MeanBetween { low, high } => low < m.mean && m.mean < high,
         })
         .collect();
-    Ok(by_group.index.iter().map(|&g| keep[g]).collect())
+    Ok(by_group.index().map(|g| keep[g]).collect())
 }
 
 /// The mask with whole rows taken out: truncated responses, or those of groups without signal.

@@ -1,7 +1,7 @@
 //! Small tensor helpers shared by all modules: the working precision, masking by selection, host copies.
 
 use burn::prelude::*;
-use burn::tensor::DType;
+use burn::tensor::{DType, Element};
 
 use crate::error::{Error, Result};
 
@@ -96,13 +96,42 @@ pub(crate) fn to_host<const D: usize>(argument: &'static str, tensor: Tensor<D>)
     }
 }
 
+/// A tensor's values as they are stored, `f32` or `f64` as the caller knows them to be.
+pub(crate) fn to_words<T: Element>(argument: &'static str, tensor: Tensor<2>) -> Result<Vec<T>> {
+    let data = read(argument, tensor.without_autodiff().try_into_data())?;
+    read(argument, data.try_into_vec())
+}
+
+/// A number as it is stored; arithmetic is done in f64.
+pub(crate) trait Word: Copy {
+    fn wide(self) -> f64;
+    fn narrow(value: f64) -> Self;
+}
+
+impl Word for f32 {
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+
+    fn narrow(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Word for f64 {
+    fn wide(self) -> f64 {
+        self
+    }
+
+    fn narrow(value: f64) -> Self {
+        value
+    }
+}
+
 /// Copies a mask to the host.
 pub(crate) fn mask_to_host(argument: &'static str, mask: Tensor<2, Bool>) -> Result<Vec<bool>> {
     let data = read(argument, mask.without_autodiff().try_into_data())?;
-    match data.as_slice::<bool>() {
-        Ok(values) => Ok(values.to_vec()),
-        Err(_) => read(argument, data.convert::<bool>().try_into_vec()),
-    }
+    read(argument, data.convert::<bool>().try_into_vec())
 }
 
 fn read<T, E: std::fmt::Debug>(argument: &'static str, result: std::result::Result<T, E>) -> Result<T> {

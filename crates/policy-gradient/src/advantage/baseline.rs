@@ -81,7 +81,7 @@ pub fn opo(rewards: &[f64], lengths: &[usize], groups: &[u64], singleton: Single
     let moments = by_group.moments(rewards);
     singletons(&by_group, &moments, singleton)?;
     let mut sums = vec![(0.0, 0.0); by_group.ids.len()];
-    for ((&reward, &length), &g) in rewards.iter().zip(lengths).zip(&by_group.index) {
+    for ((&reward, &length), g) in rewards.iter().zip(lengths).zip(by_group.index()) {
         if !reward.is_nan() {
             sums[g].0 += length as f64 * reward;
             sums[g].1 += length as f64;
@@ -89,8 +89,8 @@ pub fn opo(rewards: &[f64], lengths: &[usize], groups: &[u64], singleton: Single
     }
     Ok(rewards
         .iter()
-        .zip(&by_group.index)
-        .map(|(&reward, &g)| match (moments[g].count, sums[g]) {
+        .zip(by_group.index())
+        .map(|(&reward, g)| match (moments[g].count, sums[g]) {
             _ if reward.is_nan() || moments[g].constant() && moments[g].count > 1 => 0.0,
             (1, _) => {
                 if singleton == Singleton::Raw {
@@ -159,7 +159,7 @@ pub fn pass_at_k(rewards: &[f64], groups: &[u64], scale: Scale) -> Result<Vec<f6
         return Err(Error::Group { group: by_group.ids[g], expected: 2, found: moments[g].count });
     }
     let mut best = vec![(usize::MAX, f64::NEG_INFINITY, f64::NEG_INFINITY); by_group.ids.len()];
-    for (i, (&reward, &g)) in rewards.iter().zip(&by_group.index).enumerate() {
+    for (i, (&reward, g)) in rewards.iter().zip(by_group.index()).enumerate() {
         if reward > best[g].1 {
             best[g] = (i, reward, best[g].1);
         } else if reward > best[g].2 {

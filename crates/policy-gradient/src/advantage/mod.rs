@@ -42,8 +42,8 @@ pub fn per_response(advantages: &[f64], device: &Device) -> Tensor<2> {
 
 /// Responses by group, in order of first appearance.
 pub(crate) struct Groups {
-    /// The dense index of each response's group.
-    pub index: Vec<usize>,
+    /// Neighbours in one group, which the responses to one prompt mostly are: the group's dense index, how many.
+    runs: Vec<(usize, usize)>,
     /// The id of each group.
     pub ids: Vec<u64>,
 }
@@ -53,41 +53,40 @@ impl Groups {
     pub(crate) fn new(rewards: &[f64], groups: &[u64]) -> Result<Self> {
         same_length("groups", groups.len(), rewards.len())?;
         scorable("rewards", rewards)?;
-        let mut places = Places::new(groups);
+        let named: Vec<(u64, usize)> =
+            groups.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
+        let mut places = Places::new(named.iter().map(|run| run.0), groups.len());
         let mut ids = Vec::new();
-        // Responses to one prompt mostly stand together.
-        let mut index = Vec::with_capacity(groups.len());
-        for run in groups.chunk_by(|a, b| a == b) {
-            let place = places.of(run[0], &mut ids);
-            index.resize(index.len() + run.len(), place);
-        }
-        Ok(Self { index, ids })
+        let runs = named.iter().map(|&(id, count)| (places.of(id, &mut ids), count)).collect();
+        Ok(Self { runs, ids })
+    }
+
+    /// The dense index of each response's group.
+    pub(crate) fn index(&self) -> impl Iterator<Item = usize> + '_ {
+        self.runs.iter().flat_map(|&(group, count)| std::iter::repeat_n(group, count))
     }
 
     /// Calls `f` with the group and the values of every run of neighbours in one group.
     pub(crate) fn for_each_run(&self, values: &[f64], mut f: impl FnMut(usize, &[f64])) {
         let mut rest = values;
-        for run in self.index.chunk_by(|a, b| a == b) {
-            let (values, behind) = rest.split_at(run.len());
+        for &(group, count) in &self.runs {
+            let (values, behind) = rest.split_at(count);
             rest = behind;
-            f(run[0], values);
+            f(group, values);
         }
     }
 
     /// Mean, spread and extremes of each group's scored values.
     pub(crate) fn moments(&self, values: &[f64]) -> Vec<Moments> {
+        if self.runs.len() == self.ids.len() {
+            let mut all = Vec::with_capacity(self.ids.len());
+            self.for_each_run(values, |_, values| all.push(Moments::of(values)));
+            return all;
+        }
         let mut all = vec![Moments::default(); self.ids.len()];
-        self.for_each_run(values, |g, values| {
-            let mut moments = all[g].clone();
-            values.iter().for_each(|&v| moments.add(v));
-            all[g] = moments;
-        });
+        self.for_each_run(values, |g, values| values.iter().for_each(|&v| all[g].add(v)));
         all.iter_mut().for_each(Moments::settle);
-        self.for_each_run(values, |g, values| {
-            let mut moments = all[g].clone();
-            values.iter().for_each(|&v| moments.add_square(v));
-            all[g] = moments;
-        });
+        self.for_each_run(values, |g, values| values.iter().for_each(|&v| all[g].add_square(v)));
         all
     }
 }
@@ -103,10 +102,10 @@ enum Places {
 }
 
 impl Places {
-    fn new(groups: &[u64]) -> Self {
-        let smallest = groups.iter().copied().min().unwrap_or(0);
-        let span = groups.iter().copied().max().unwrap_or(0) - smallest;
-        if span < 2 * groups.len() as u64 {
+    fn new(ids: impl Iterator<Item = u64> + Clone, responses: usize) -> Self {
+        let smallest = ids.clone().min().unwrap_or(0);
+        let span = ids.max().unwrap_or(0) - smallest;
+        if span < 2 * responses as u64 {
             Self::Near { smallest, table: vec![usize::MAX; span as usize + 1] }
         } else {
             Self::Far(std::collections::HashMap::new())
@@ -170,8 +169,9 @@ impl Moments {
         if !value.is_nan() {
             self.count += 1;
             self.mean += value;
-            self.min = self.min.min(value);
-            self.max = self.max.max(value);
+            // Not `f64::min`, which looks for NaN again.
+            self.min = if value < self.min { value } else { self.min };
+            self.max = if value > self.max { value } else { self.max };
         }
     }
 

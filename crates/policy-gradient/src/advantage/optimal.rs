@@ -136,7 +136,7 @@ pub fn optimal_token_baseline(
     };
     let by_group = Groups::new(&vec![0.0; batch], groups)?;
     let mut members = vec![Vec::new(); by_group.ids.len()];
-    for (b, &g) in by_group.index.iter().enumerate() {
+    for (b, g) in by_group.index().enumerate() {
         if config.alignment == Alignment::Column || !slots[b].is_empty() {
             members[g].push(b);
         }

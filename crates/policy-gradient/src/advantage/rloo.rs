@@ -43,8 +43,8 @@ pub fn rloo(rewards: &[f64], groups: &[u64], config: &RlooConfig) -> Result<Vec<
     let lone = |reward: f64| if config.singleton == Singleton::Raw { reward } else { 0.0 };
     let mut advantages: Vec<f64> = rewards
         .iter()
-        .zip(&by_group.index)
-        .map(|(&reward, &g)| {
+        .zip(by_group.index())
+        .map(|(&reward, g)| {
             let m = &moments[g];
             let n = m.count as f64;
             match m.count {
@@ -59,13 +59,13 @@ pub fn rloo(rewards: &[f64], groups: &[u64], config: &RlooConfig) -> Result<Vec<
         let scored: Vec<f64> = advantages
             .iter()
             .zip(rewards)
-            .zip(&by_group.index)
-            .filter(|((_, r), g)| !r.is_nan() && moments[**g].count > 1)
+            .zip(by_group.index())
+            .filter(|((_, r), g)| !r.is_nan() && moments[*g].count > 1)
             .map(|((&a, _), _)| a)
             .collect();
         let m = Moments::of(&scored);
         let divisor = m.std(std.ddof) + std.eps;
-        for ((a, r), &g) in advantages.iter_mut().zip(rewards).zip(&by_group.index) {
+        for ((a, r), g) in advantages.iter_mut().zip(rewards).zip(by_group.index()) {
             if !r.is_nan() && moments[g].count > 1 {
                 *a = if *a == m.mean { 0.0 } else { (*a - m.mean) / divisor };
             }

@@ -1,11 +1,12 @@
 //! Per-token estimators on the host: returns, GAE, REINFORCE++, whitening.
 
 use burn::prelude::*;
+use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 use super::{GroupConfig, Scale, Singleton, group};
 use crate::error::{Error, Result, require, same_shape};
-use crate::num::{from_host, mask_to_host, to_host};
+use crate::num::{Word, from_host, mask_to_host, to_host, to_words};
 
 /// How a recursion over time treats tokens that do not count (a tool's output between two turns, for instance).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,27 +133,58 @@ pub fn gae(
 ) -> Result<Returns> {
     config.check()?;
     let rows = Rows::new(&mask)?;
-    let read = |name, tensor| match config.masked {
-        Masked::Terminal => rows.read_all(name, tensor),
-        _ => rows.read(name, tensor),
-    };
-    // Each place is read once and then takes its result: rewards become advantages, values returns.
-    let mut advantages = read("rewards", &rewards)?;
-    let mut returns = read("values", &values)?;
+    let shape = rows.shape;
+    same_shape("rewards", rewards.dims(), shape)?;
+    same_shape("values", values.dims(), shape)?;
     let ends = match dones {
         Some(dones) => {
-            same_shape("dones", dones.dims(), rows.shape)?;
+            same_shape("dones", dones.dims(), shape)?;
             Some(mask_to_host("dones", dones)?)
         }
         None => None,
     };
+    let ends = ends.as_deref();
+    let like = values.clone();
+    match &config.whiten {
+        // Without whitening a million tokens are a matter of memory traffic: the results take the inputs' own places.
+        None if [rewards.dtype(), values.dtype()] == [DType::F32; 2] => {
+            let mut advantages: Vec<f32> = to_words("rewards", rewards)?;
+            let mut returns: Vec<f32> = to_words("values", values)?;
+            gae_rows(&mut advantages, &mut returns, ends, &rows, config);
+            let device = like.device().without_autodiff();
+            let tensor = |words| Tensor::from_data(TensorData::new(words, shape), (&device, DType::F32));
+            Ok(Returns { advantages: tensor(advantages), returns: tensor(returns) })
+        }
+        whiten => {
+            let mut advantages = to_host("rewards", rewards)?;
+            let mut returns = to_host("values", values)?;
+            gae_rows(&mut advantages, &mut returns, ends, &rows, config);
+            if let Some(config) = whiten {
+                WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, config);
+            }
+            Ok(Returns {
+                advantages: from_host(advantages, shape, &like),
+                returns: from_host(returns, shape, &like),
+            })
+        }
+    }
+}
+
+/// The recursion of [`gae`] in f64: rewards become advantages, values become returns, in place.
+fn gae_rows<T: Word>(
+    rewards: &mut [T],
+    values: &mut [T],
+    ends: Option<&[bool]>,
+    rows: &Rows,
+    config: &GaeConfig,
+) {
     let decay = config.gamma * config.lambda;
     rows.for_each_row(|row| {
         let (mut next_value, mut next_advantage) = (0.0, 0.0);
-        let (mask, ends) = (&rows.mask[row.clone()], ends.as_ref().map(|ends| &ends[row.clone()]));
-        let places = advantages[row.clone()].iter_mut().zip(&mut returns[row]).zip(mask).enumerate();
+        let (mask, ends) = (&rows.mask[row.clone()], ends.map(|ends| &ends[row.clone()]));
+        let places = rewards[row.clone()].iter_mut().zip(&mut values[row]).zip(mask).enumerate();
         for (t, ((advantage, ret), counts)) in places.rev() {
-            let (reward, value) = (*advantage, *ret);
+            let (reward, value) = (advantage.wide(), ret.wide());
             if !counts {
                 match config.masked {
                     Masked::Skip => {}
@@ -163,7 +195,7 @@ pub fn gae(
                     Masked::Reset => (next_value, next_advantage) = (0.0, 0.0),
                     Masked::Terminal => (next_value, next_advantage) = (value, reward - value),
                 }
-                (*advantage, *ret) = (0.0, 0.0);
+                (*advantage, *ret) = (T::narrow(0.0), T::narrow(0.0));
                 continue;
             }
             if ends.is_some_and(|ends| ends[t]) {
@@ -172,16 +204,9 @@ pub fn gae(
             let delta = reward + config.gamma * next_value - value;
             next_advantage = delta + decay * next_advantage;
             next_value = value;
-            (*advantage, *ret) = (next_advantage, next_advantage + value);
+            (*advantage, *ret) = (T::narrow(next_advantage), T::narrow(next_advantage + value));
         }
     });
-    if let Some(config) = &config.whiten {
-        WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, config);
-    }
-    Ok(Returns {
-        advantages: from_host(advantages, rows.shape, &values),
-        returns: from_host(returns, rows.shape, &values),
-    })
 }
 
 /// Discounted rewards to go, `G_t = r_t + gamma G_{t+1}`, `[batch, time]`.
