@@ -130,11 +130,14 @@ def main():
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.peer == "prepare":
+        return prepare(pathlib.Path(args.folder), args.data)
     if args.peer:
         return peer(args)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        prepare(folder, args.data)
+        # In a process of its own: a child's peak memory begins at what its parent had at the fork.
+        subprocess.run([sys.executable, __file__, "--peer=prepare", f"--folder={folder}", f"--data={args.data}"], check=True, capture_output=True)
         options = [f"--{key}={getattr(args, key)}" for key in ("rows", "length", "steps", "threads")]
         for round in range(args.rounds):
             print(json.dumps({"who": "mid-train", "round": round} | ours(args, folder)), flush=True)
