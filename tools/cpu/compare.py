@@ -21,6 +21,7 @@ import time
 
 SHAPES = ["64x2x4096", "128x4x4096", "256x6x4096"]
 PROMPT, NEW, ROWS = 32, 64, 64
+REPEATS = 15
 TRAIN_ROWS, TRAIN_TIME = 16, 128
 
 
@@ -110,8 +111,8 @@ def peer_sample(shape, rows):
         return first - began, time.perf_counter() - first
 
     once()
-    cpu, runs = time.process_time(), [once() for _ in range(5)]
-    cpu = (time.process_time() - cpu) / 5
+    cpu, runs = time.process_time(), [once() for _ in range(REPEATS)]
+    cpu = (time.process_time() - cpu) / REPEATS
     prefill, decode = (statistics.median(r[i] for r in runs) for i in (0, 1))
     return {"decode": rows * (NEW - 1) / decode, "prefill": rows * PROMPT / prefill, "per_cpu": rows * NEW / cpu}
 
@@ -180,7 +181,7 @@ def child(command, threads):
 
 
 def ours(parity, what, model, rows, threads):
-    length, repeats = (PROMPT, 5) if what == "generate" else (TRAIN_TIME, 10)
+    length, repeats = (TRAIN_TIME, 10) if what == "train" else (PROMPT, 3 if pathlib.Path(model).is_dir() else REPEATS)
     command = [parity, "speed", what, "--batch", rows, "--prompt", length, "--new", NEW, "--repeats", repeats]
     command += ["--model", model] if pathlib.Path(model).is_dir() else ["--shape", model]
     record, seconds, memory = child(command, threads)
