@@ -92,9 +92,11 @@ impl<'a> Cached<'a> {
 fn judge_client(settings: &Resolved) -> Result<ClientConfig> {
     let written = settings.as_written();
     let base = settings.client.clone();
-    let endpoints = match (&written.judge_endpoint, &base) {
-        (Some(list), _) => list.0.clone(),
-        (None, Some(client)) => client.endpoints.clone(),
+    let own_key = written.judge_api_key_env.clone();
+    // The key of the model's servers is theirs alone.
+    let (endpoints, api_key_env) = match (&written.judge_endpoint, &base) {
+        (Some(list), _) => (list.0.clone(), own_key),
+        (None, Some(client)) => (client.endpoints.clone(), own_key.or(client.api_key_env.clone())),
         (None, None) => anyhow::bail!("--judge llm needs --judge-endpoint or --endpoint"),
     };
     let model = written.judge_model_name.clone().or(written.model_name.clone());
@@ -102,6 +104,7 @@ fn judge_client(settings: &Resolved) -> Result<ClientConfig> {
     let temperature = if written.judge_samples.unwrap_or(1) > 1 { 0.7 } else { 0.0 };
     Ok(ClientConfig {
         endpoints,
+        api_key_env,
         model: model.context("--judge llm needs --judge-model-name")?,
         sampling: ServerSampling { max_tokens: 128, temperature, ..Default::default() },
         ..base.unwrap_or_default()

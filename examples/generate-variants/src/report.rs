@@ -159,6 +159,20 @@ fn every_second<T>(list: &mut Vec<T>) {
     });
 }
 
+/// The largest entries of the co-occurrence matrix at some places, largest first, by name.
+fn most(c: &Composition, place: impl Fn(usize, usize) -> bool, count: usize) -> Vec<(String, usize)> {
+    let name = |i: usize| c.approaches[i].as_str();
+    let mut found = Vec::new();
+    for (i, row) in c.co_occurrence.iter().enumerate() {
+        for (j, &n) in row.iter().enumerate().filter(|&(j, &n)| n > 0 && place(i, j)) {
+            found.push((if i == j { name(i).to_owned() } else { format!("{} + {}", name(i), name(j)) }, n));
+        }
+    }
+    found.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    found.truncate(count);
+    found
+}
+
 fn number(value: Option<f64>) -> String {
     value.map_or("-".into(), |v| format!("{v:.3}"))
 }
@@ -232,6 +246,17 @@ impl fmt::Display for Report {
                 "solutions with signs of two or more approaches: {} of {} ({} with none)",
                 c.combining, c.solutions, c.unrecognised
             )?;
+            let list = |named: Vec<(String, usize)>| {
+                named.into_iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
+            };
+            let used = most(c, |i, j| i == j, 8);
+            if !used.is_empty() {
+                writeln!(f, "approaches by their signs: {}", list(used))?;
+            }
+            let together = most(c, |i, j| i < j, 8);
+            if !together.is_empty() {
+                writeln!(f, "most often together: {}", list(together))?;
+            }
         }
         Ok(())
     }

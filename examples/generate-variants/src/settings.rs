@@ -225,6 +225,8 @@ settings! {
     #[arg(long)] judge_endpoint: List,
     /// Model of the judge [default: the same].
     #[arg(long)] judge_model_name: String,
+    /// Name of the environment variable that holds the key of --judge-endpoint; the key of the model's servers is not sent there.
+    #[arg(long)] judge_api_key_env: String,
     /// Answers of the judge that are averaged [default: 1].
     #[arg(long)] judge_samples: usize,
     /// Correct or wrong solutions [default: correct].
