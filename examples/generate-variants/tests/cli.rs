@@ -19,6 +19,12 @@ impl Respond for Student {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let all = body["messages"].to_string() + &body["prompt"].to_string();
+        if all.contains("which ways of solving a problem") {
+            let say =
+                if all.contains("Step 1. Add") { "Uses: draw-a-figure, parity" } else { "I cannot tell." };
+            return ResponseTemplate::new(200).set_body_json(json!({"choices": [
+                {"index": 0, "message": {"content": say}, "finish_reason": "stop"}]}));
+        }
         if all.contains("You grade how a solution") {
             return ResponseTemplate::new(200).set_body_json(json!({"choices": [
                 {"index": 0, "message": {"content": "Score: 8"}, "finish_reason": "stop"}]}));
@@ -159,7 +165,7 @@ fn a_run_from_questions_to_training_data() {
         assert_eq!(t["messages"].as_array().unwrap().len(), 2);
     }
     assert!(table.contains("questions with a solution: 3 of 6") && table.contains("Vendi"), "{table}");
-    assert!(table.contains("approaches by their signs: "), "{table}");
+    assert!(table.contains("approaches used: "), "{table}");
     let statistics: Value =
         serde_json::from_str(&std::fs::read_to_string(w.path("out.run/statistics.json")).unwrap()).unwrap();
     assert_eq!(statistics["total"]["candidates"], 96);
@@ -191,14 +197,19 @@ fn a_cut_journal_resumes_to_the_same_output() {
 fn kills_lose_at_most_what_was_in_flight() {
     let w = World::new();
     w.runtime.block_on(Mock::given(method("POST")).respond_with(Slow).with_priority(1).mount(&w.server));
-    let sum = |i: usize| {
-        json!({"id": format!("q{i}"), "question": format!("What is {i} + 1?"), "answer": (i + 1).to_string()})
-    };
+    let sum = |i: usize| json!({"id": format!("q{i}"), "question": format!("What is {i} + 1?"), "answer": (i + 1).to_string()});
     write_lines(&w.path("many.jsonl"), &(1..=8 * kills()).map(sum).collect::<Vec<_>>());
     let uri = format!("{}/v1", w.server.uri());
     let start = |output: &str| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_generate-variants"));
-        command.current_dir(w.dir.path()).args(["--input", "many.jsonl", "--output", output, "--endpoint", &uri]);
+        command.current_dir(w.dir.path()).args([
+            "--input",
+            "many.jsonl",
+            "--output",
+            output,
+            "--endpoint",
+            &uri,
+        ]);
         command.args(["--model-name", "m", "--samples", "1", "--concurrency", "2"]);
         command
     };
@@ -208,7 +219,11 @@ fn kills_lose_at_most_what_was_in_flight() {
     assert_eq!(std::fs::read(w.path("killed.jsonl")).unwrap(), std::fs::read(w.path("whole.jsonl")).unwrap());
     let ids: Vec<Value> =
         lines(&w.path("killed.run/candidates.jsonl")).iter().map(|r| r["request"].clone()).collect();
-    assert_eq!(ids.iter().map(Value::to_string).collect::<BTreeSet<_>>().len(), ids.len(), "one is given twice");
+    assert_eq!(
+        ids.iter().map(Value::to_string).collect::<BTreeSet<_>>().len(),
+        ids.len(),
+        "one is given twice"
+    );
     let asked = w.calls() - whole;
     assert!(asked <= whole + 2 * kills(), "{asked} requests for {whole}, killed {} times", kills());
 }
@@ -336,6 +351,24 @@ fn an_llm_judge_is_asked_once_for_each_solution() {
 }
 
 #[test]
+fn an_llm_says_which_approaches_are_used() {
+    let w = World::new();
+    let args = ["--recognise", "llm", "--approaches", "4", "--near-duplicates", "0"];
+    let table = good(&w.ask("r.jsonl", &args));
+    let out = lines(&w.path("r.jsonl"));
+    let told = out.iter().filter(|v| v["response"].as_str().unwrap().contains("Step 1. Add")).count();
+    assert!(told > 0 && told < out.len(), "{told} of {}", out.len());
+    let statistics: Value =
+        serde_json::from_str(&std::fs::read_to_string(w.path("r.run/statistics.json")).unwrap()).unwrap();
+    assert_eq!(statistics["composition"]["combining"], told);
+    assert_eq!(statistics["unread"], out.len() - told);
+    assert!(table.contains(&format!("most often together: draw-a-figure + parity {told}")), "{table}");
+    let calls = w.calls();
+    good(&w.ask("r.jsonl", &args));
+    assert_eq!(w.calls(), calls, "answers are kept");
+}
+
+#[test]
 fn models_in_this_process_judge_what_a_server_wrote() {
     let w = World::new();
     tiny_folder(&w.path("writer"));
@@ -404,7 +437,10 @@ fn settings_come_from_a_file_and_unknown_keys_are_named() {
 #[test]
 fn a_lone_surrogate_in_a_question_is_replaced() {
     let w = World::new();
-    w.file("questions.jsonl", "{\"id\": \"a\", \"question\": \"\\ud800 What is 1 + 1?\", \"answer\": \"2\"}\n");
+    w.file(
+        "questions.jsonl",
+        "{\"id\": \"a\", \"question\": \"\\ud800 What is 1 + 1?\", \"answer\": \"2\"}\n",
+    );
     good(&w.ask("out.jsonl", &["--approaches", "1"]));
     assert_eq!(lines(&w.path("out.jsonl"))[0]["question"], "\u{fffd} What is 1 + 1?");
 }
