@@ -463,6 +463,18 @@ impl WhitenMoments {
     }
 
     /// The moments of both parts together (Chan, Golub and LeVeque's update).
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::advantage::WhitenMoments;
+    ///
+    /// let device = Device::flex();
+    /// let all = Tensor::<2, Bool>::full([1, 2], true, &device);
+    /// let of = |v: [f32; 2]| WhitenMoments::of(&Tensor::from_data([v], &device), &all);
+    /// // 1, 3 and 5, 7: mean 4, squared distances 9 + 1 + 1 + 9
+    /// assert_eq!(of([1.0, 3.0])?.merge(&of([5.0, 7.0])?), WhitenMoments { count: 4.0, mean: 4.0, squares: 20.0 });
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn merge(&self, other: &Self) -> Self {
         let count = self.count + other.count;
         if count == 0.0 {
