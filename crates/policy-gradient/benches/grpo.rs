@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use burn::tensor::Distribution;
-use policy_gradient::advantage::{GaeConfig, GroupConfig, gae, group, per_response};
+use policy_gradient::advantage::{
+    GaeConfig, GroupConfig, Masked, OptimalTokenBaseline, ReinforcePp, RlooConfig, Whiten, gae, group,
+    optimal_token_baseline, per_response, reinforce_pp, reinforce_pp_baseline, returns, rloo, whiten,
+};
 use policy_gradient::{
     Aggregation, GlobalCounts, Objective, TokenLogProbConfig, TokenLogProbs, aggregate, objective,
     token_log_probs, token_log_probs_from_logits,
@@ -84,21 +87,37 @@ fn losses(batch: usize, time: usize, vocabulary: usize, from_hidden: bool) -> (f
     (seconds, bytes, batch * time * vocabulary * 4)
 }
 
-/// GAE on a million tokens, and group advantages of a million responses.
-fn advantages() -> (f64, f64) {
+/// The estimators of single tokens on a million of them, those of responses on a million responses, in milliseconds.
+fn advantages() -> Vec<(&'static str, f64)> {
     let device = Device::flex();
     let values = Tensor::<2>::random([1000, 1000], Distribution::Default, &device);
+    let logp = values.clone().log();
     let mask = Tensor::<2, Bool>::full([1000, 1000], true, &device);
-    let (tokens, _) = measure(|| {
-        let out = gae(values.clone(), values.clone(), None, mask.clone(), &GaeConfig::default());
-        assert!(out.is_ok());
-    });
     let rewards: Vec<f64> = (0..1_000_000).map(|i| f64::from(i % 7)).collect();
     let groups: Vec<u64> = (0..1_000_000).map(|i| i / 16).collect();
-    let (responses, _) = measure(|| {
-        assert!(group(&rewards, &groups, &GroupConfig::default()).is_ok());
-    });
-    (tokens, responses)
+    let (row_rewards, row_groups) = (&rewards[..1000], &groups[..1000]);
+    let milliseconds = |name: &'static str, run: &dyn Fn() -> bool| {
+        let (seconds, _) = measure(|| assert!(run(), "{name}"));
+        (name, 1e3 * seconds)
+    };
+    let (v, m) = (|| values.clone(), || mask.clone());
+    let whitened = GaeConfig { whiten: Some(Whiten::default()), ..GaeConfig::default() };
+    vec![
+        milliseconds("gae", &|| gae(v(), v(), None, m(), &GaeConfig::default()).is_ok()),
+        milliseconds("gae, whitened", &|| gae(v(), v(), None, m(), &whitened).is_ok()),
+        milliseconds("returns", &|| returns(v(), m(), 0.99, Masked::Skip).is_ok()),
+        milliseconds("whiten", &|| whiten(v(), m(), &Whiten::default()).is_ok()),
+        milliseconds("reinforce_pp", &|| reinforce_pp(v(), m(), &ReinforcePp::default()).is_ok()),
+        milliseconds("reinforce_pp_baseline", &|| {
+            reinforce_pp_baseline(row_rewards, row_groups, m(), &ReinforcePp::default()).is_ok()
+        }),
+        milliseconds("optimal_token_baseline", &|| {
+            let config = OptimalTokenBaseline::default();
+            optimal_token_baseline(v(), logp.clone(), v(), None, row_groups, m(), &config).is_ok()
+        }),
+        milliseconds("group, responses", &|| group(&rewards, &groups, &GroupConfig::default()).is_ok()),
+        milliseconds("rloo, responses", &|| rloo(&rewards, &groups, &RlooConfig::default()).is_ok()),
+    ]
 }
 
 fn main() {
@@ -110,10 +129,9 @@ fn main() {
         "logits-small" => losses(16, 256, 8192, false),
         "logits-large" => losses(4, 1024, 49152, false),
         "advantages" => {
-            let (tokens, responses) = advantages();
-            println!(
-                r#"{{"case":"advantages","gae_1e6_tokens_s":{tokens},"group_1e6_responses_s":{responses}}}"#
-            );
+            for (name, milliseconds) in advantages() {
+                println!(r#"{{"case":"advantages","function":"{name}","ms_1e6":{milliseconds:.1}}}"#);
+            }
             return;
         }
         _ => {
