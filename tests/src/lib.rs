@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use burn::tensor::Device;
-use models::{CausalLm, Config, LlamaShape, Pretrained, Tokenizer};
+use models::{CausalLm, Config, LlamaShape, Pretrained, Task, Tokenizer};
 use serde_json::{Value, json};
 use tokenizers::AddedToken;
 use tokenizers::decoders::fuse::Fuse;
@@ -35,6 +35,18 @@ fn tokenizer() -> tokenizers::Tokenizer {
 /// # Panics
 /// If the folder cannot be written.
 pub fn tiny_folder(path: &Path) {
+    tiny(path, Task::CausalLm);
+}
+
+/// The same as a reward model: its head is one number at the last token.
+///
+/// # Panics
+/// If the folder cannot be written.
+pub fn tiny_reward_folder(path: &Path) {
+    tiny(path, Task::Reward);
+}
+
+fn tiny(path: &Path, task: Task) {
     let shape = LlamaShape {
         vocab_size: 99,
         hidden_size: 16,
@@ -47,7 +59,8 @@ pub fn tiny_folder(path: &Path) {
         pad: Some(0),
         ..LlamaShape::default()
     };
-    let config = Config::llama(shape).expect("the shape fits");
+    let mut config = Config::llama(shape).expect("the shape fits");
+    config.task = task;
     let model = CausalLm::init(&config, 7, &Device::flex()).expect("the model is small");
     Pretrained::new(model, Some(Tokenizer::new(tokenizer()))).save(path).expect("the folder can be written");
     let tokenizer_config = json!({

@@ -122,6 +122,7 @@ fn every_parameter_gets_a_gradient() {
     assert_eq!(count.1, 2 + 2 * 9);
 }
 
+/// TRL #3067: documents in one row saw each other.
 #[test]
 fn packed_documents_equal_separate_ones() {
     let device = Device::flex();

@@ -14,7 +14,7 @@ import torch
 
 case, threads = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(threads)
-source, size = case.split("-")
+source, size, *live = case.split("-")  # "live": the ratio is one, so that every position has a gradient
 b, t, v = (16, 256, 8192) if size == "small" else (4, 1024, 49152)
 torch.manual_seed(0)
 old = torch.full((b, t), -torch.log(torch.tensor(float(v))))
@@ -29,11 +29,20 @@ else:
     leaves = [torch.randn(b, t, v, requires_grad=True)]
 
 
+def forward():
+    logits = hidden @ head.T if source == "hidden" else leaves[0]
+    return logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)
+
+
+if live:
+    with torch.no_grad():
+        old = forward()
+
+
 def run():
     for leaf in leaves:
         leaf.grad = None
-    logits = hidden @ head.T if source == "hidden" else leaves[0]
-    logp = logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)
+    logp = forward()
     ratio = (logp - old).exp()
     loss = -torch.min(ratio * advantages, ratio.clamp(0.8, 1.28) * advantages)
     loss.mean().backward()

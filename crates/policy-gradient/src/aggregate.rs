@@ -58,6 +58,13 @@ impl GlobalCounts {
     }
 
     /// The number of sequences a mean over sequences divides by; at least one, so that an empty batch gives zero.
+    ///
+    /// ```
+    /// use policy_gradient::{EmptyRows, GlobalCounts};
+    /// let counts = GlobalCounts { tokens: 7, sequences: 3, empty_sequences: 1 };
+    /// assert_eq!((counts.denominator(EmptyRows::Excluded), counts.denominator(EmptyRows::Counted)), (2.0, 3.0));
+    /// assert_eq!(GlobalCounts::default().denominator(EmptyRows::Excluded), 1.0);
+    /// ```
     pub fn denominator(&self, empty: EmptyRows) -> f64 {
         let rows = match empty {
             EmptyRows::Excluded => self.sequences.saturating_sub(self.empty_sequences),

@@ -156,6 +156,17 @@ impl RolloutBatch {
 
     /// What the masks of all these rollouts count together: the [`GlobalCounts`] of their micro-batches, before any of
     /// them is made.
+    ///
+    /// ```
+    /// use policy_gradient::{GlobalCounts, Rollout, RolloutBatch};
+    ///
+    /// let rollout = Rollout {
+    ///     prompt: &[5, 6], response: &[7, 2], old_logprobs: &[-0.5, -0.1], reference_logprobs: None, advantage: 1.0,
+    /// };
+    /// let empty = Rollout { response: &[], old_logprobs: &[], ..rollout };
+    /// let counts = GlobalCounts { tokens: 2, sequences: 2, empty_sequences: 1 };
+    /// assert_eq!(RolloutBatch::counts([rollout, empty]), counts);
+    /// ```
     #[must_use]
     pub fn counts<'a>(rollouts: impl IntoIterator<Item = Rollout<'a>>) -> GlobalCounts {
         let row = |r: Rollout<'_>| GlobalCounts {

@@ -67,7 +67,14 @@ pub struct Summary {
 }
 
 impl Diagnostics {
-    /// Adds another part's sums.
+    /// Adds another part's sums, and takes the larger of the largest ratios.
+    ///
+    /// ```
+    /// use policy_gradient::Diagnostics;
+    /// let mut all = Diagnostics { tokens: 3.0, clipped_high: 1.0, ratio_max: 1.5, ..Default::default() };
+    /// all.merge(&Diagnostics { tokens: 1.0, clipped_high: 1.0, ratio_max: 1.25, ..Default::default() });
+    /// assert_eq!((all.summary().clip_fraction_high, all.ratio_max), (0.5, 1.5)); // 2 of 4
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         let mut other = *other;
         for (sum, part) in self.sums().into_iter().zip(other.sums()) {

@@ -85,6 +85,20 @@ impl Kl {
     }
 
     /// k3 as a value with k2's gradient: never negative, and right as a loss on tokens of the current policy.
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::{Kl, kl};
+    ///
+    /// let device = Device::flex().autodiff();
+    /// let logp = Tensor::<2>::from_data([[-1.0]], &device).require_grad();
+    /// let reference = Tensor::<2>::from_data([[-3.0]], &device);
+    /// let mask = Tensor::<2, Bool>::full([1, 1], true, &device);
+    /// let term = kl(logp.clone(), reference, None, mask, &Kl::unbiased())?;
+    /// assert!((term.clone().into_scalar::<f32>() - ((-2f32).exp() + 1.0)).abs() < 1e-6); // e^-2 - 1 + 2
+    /// assert_eq!(logp.grad(&term.sum().backward()).unwrap().into_scalar::<f32>(), 2.0); // d, not 1 - e^-2
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn unbiased() -> Self {
         Self { gradient: KlGradient::OfK2, ..Self::default() }
     }

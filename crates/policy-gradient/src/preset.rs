@@ -334,10 +334,25 @@ pub fn reinforce_pp() -> Recipe {
     Recipe { aggregation: ROWS, ..ppo() }
 }
 
+/// REINFORCE++ in verl: its advantages in the clipped loss with dual clip, mean over tokens.
+pub fn reinforce_pp_verl() -> Recipe {
+    ppo_verl()
+}
+
+/// REINFORCE++ in OpenRLHF: with [`Masked::Zero`](crate::advantage::Masked::Zero), mean over tokens.
+pub fn reinforce_pp_openrlhf() -> Recipe {
+    ppo_openrlhf()
+}
+
 /// ReMax [arXiv:2310.10505], Algorithm 1: REINFORCE on sequences, with advantages from
 /// [`remax`](crate::advantage::remax).
 pub fn remax() -> Recipe {
     Recipe { advantage: Advantage::Supplied, ..rloo() }
+}
+
+/// ReMax in verl: its advantages, from [`remax_tokens`](crate::advantage::remax_tokens), in the clipped loss.
+pub fn remax_verl() -> Recipe {
+    ppo_verl()
 }
 
 /// OPO [arXiv:2505.23585]: strictly on policy, length-weighted baseline.
@@ -345,10 +360,20 @@ pub fn opo() -> Recipe {
     recipe(Advantage::Opo(Singleton::Zero), Objective::Reinforce, Aggregation::TokenMean)
 }
 
+/// OPO in verl: in its clipped loss; lone responses keep their reward.
+pub fn opo_verl() -> Recipe {
+    Recipe { advantage: Advantage::Opo(Singleton::Raw), ..ppo_verl() }
+}
+
 /// GPG [arXiv:2504.02546], equation 5: the plain policy gradient on centred rewards, scaled up for responses without
 /// reward, which are counted as in verl (see [`gpg`](crate::advantage::gpg)).
 pub fn gpg() -> Recipe {
     recipe(Advantage::Gpg(Singleton::Zero), Objective::Reinforce, Aggregation::TokenMean)
+}
+
+/// GPG in verl: lone responses keep their reward.
+pub fn gpg_verl() -> Recipe {
+    Recipe { advantage: Advantage::Gpg(Singleton::Raw), ..gpg() }
 }
 
 /// MaxRL [arXiv:2602.02710], Algorithm 1 (version 3): `(R - mean) / mean`, REINFORCE.
@@ -380,9 +405,23 @@ pub fn clip_cov() -> Recipe {
     )
 }
 
+/// Clip-Cov in verl: lone responses keep their reward.
+pub fn clip_cov_verl() -> Recipe {
+    Recipe { advantage: normalised(1, 1e-6, Singleton::Raw), ..clip_cov() }
+}
+
 /// KL-Cov [arXiv:2505.22617], equation 14, on GRPO's advantages.
 pub fn kl_cov() -> Recipe {
     recipe(normalised(1, 1e-6, Singleton::Zero), Objective::KlCov(KlCov::default()), Aggregation::TokenMean)
+}
+
+/// KL-Cov in verl: coefficient 0.1, as its configuration has it; lone responses keep their reward.
+pub fn kl_cov_verl() -> Recipe {
+    Recipe {
+        advantage: normalised(1, 1e-6, Singleton::Raw),
+        objective: Objective::KlCov(KlCov { coefficient: 0.1, ..KlCov::default() }),
+        ..kl_cov()
+    }
 }
 
 /// Every preset with its name, those with an argument at a usual value: for tests, tables and command lines.
@@ -433,14 +472,21 @@ pub fn all() -> Vec<(&'static str, Recipe)> {
         ("rloo_trl", rloo_trl()),
         ("rloo_openrlhf", rloo_openrlhf()),
         ("reinforce_pp", reinforce_pp()),
+        ("reinforce_pp_verl", reinforce_pp_verl()),
+        ("reinforce_pp_openrlhf", reinforce_pp_openrlhf()),
         ("remax", remax()),
+        ("remax_verl", remax_verl()),
         ("opo", opo()),
+        ("opo_verl", opo_verl()),
         ("gpg", gpg()),
+        ("gpg_verl", gpg_verl()),
         ("max_rl", max_rl()),
         ("best_of_group", best_of_group()),
         ("best_of_group_verl", best_of_group_verl()),
         ("dro", dro(0.1)),
         ("clip_cov", clip_cov()),
+        ("clip_cov_verl", clip_cov_verl()),
         ("kl_cov", kl_cov()),
+        ("kl_cov_verl", kl_cov_verl()),
     ]
 }

@@ -191,6 +191,20 @@ impl RolloutCorrection {
     /// DeepSeek-V3.2's off-policy sequence mask [arXiv:2512.02556], equation 9: sequences with a negative advantage are
     /// dropped when the mean of `sampler_logp - old_logp` exceeds `threshold` nats. Pass the *current*
     /// log-probabilities as `old_logp`.
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::{RolloutCorrection, rollout_correction};
+    ///
+    /// let device = Device::flex();
+    /// let of = |v: f32| Tensor::<2>::from_data([[v], [v]], &device);
+    /// let advantages = Tensor::<2>::from_data([[1.0], [-1.0]], &device);
+    /// let mask = Tensor::<2, Bool>::full([2, 1], true, &device);
+    /// let config = RolloutCorrection::off_policy_mask(0.5);
+    /// let out = rollout_correction(of(-3.0), of(-1.0), Some(advantages), mask, &config)?; // 2 nats off
+    /// assert_eq!(out.weights.into_data().to_vec::<f32>().unwrap(), [1.0, 0.0]); // the good response stays
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn off_policy_mask(threshold: f64) -> Self {
         let reject = Reject {
             measure: Measure::K1,

@@ -5,7 +5,8 @@ mod common;
 use burn::prelude::*;
 use common::{assert_close, devices, floats, gradient, mask, values};
 use policy_gradient::advantage::{
-    GroupConfig, RlooConfig, Scale, Singleton, Std, group, opo, per_response, rloo, whiten,
+    GdpoConfig, GroupConfig, RewardColumn, RlooConfig, Scale, Singleton, Std, gdpo, gpg, group, opo,
+    per_response, rloo, whiten,
 };
 use policy_gradient::objective::{PpoClip, RatioLevel};
 use policy_gradient::{
@@ -17,6 +18,14 @@ use proptest::prelude::*;
 /// Rewards with groups of one to five.
 fn grouped() -> impl Strategy<Value = (Vec<f64>, Vec<u64>)> {
     prop::collection::vec((-4.0..4.0f64, 0u64..4), 1..14).prop_map(|v| v.into_iter().unzip())
+}
+
+/// The same, with an order to put the responses in.
+fn shuffled() -> impl Strategy<Value = (Vec<f64>, Vec<u64>, Vec<usize>)> {
+    grouped().prop_flat_map(|(rewards, groups)| {
+        let order: Vec<usize> = (0..rewards.len()).collect();
+        (Just(rewards), Just(groups), Just(order).prop_shuffle())
+    })
 }
 
 /// A batch of token tensors as host rows.
@@ -102,17 +111,30 @@ proptest! {
     }
 
     #[test]
-    fn advantages_follow_a_permutation_of_the_responses((rewards, groups) in grouped(), turn in 0usize..14) {
-        let n = rewards.len();
-        let turned = |i: usize| (i + turn) % n;
-        let (r, g): (Vec<f64>, Vec<u64>) = (0..n).map(|i| (rewards[turned(i)], groups[turned(i)])).unzip();
-        let back = |a: Vec<f64>| {
-            let mut out = vec![0.0; n];
-            (0..n).for_each(|i| out[turned(i)] = a[i]);
-            out
+    fn advantages_follow_a_permutation_of_the_responses((rewards, groups, order) in shuffled()) {
+        let lengths: Vec<usize> = (1..=rewards.len()).collect();
+        let all = |rewards: &[f64], lengths: &[usize], groups: &[u64]| {
+            let column = |weight, values: Vec<f64>| RewardColumn { values, weight };
+            let second = lengths.iter().map(|&l| (l % 3) as f64).collect();
+            let columns = [column(1.0, rewards.to_vec()), column(0.5, second)];
+            [
+                group(rewards, groups, &GroupConfig::default()).unwrap(),
+                group(rewards, groups, &GroupConfig::centred()).unwrap(),
+                group(rewards, groups, &GroupConfig::max_rl()).unwrap(),
+                rloo(rewards, groups, &RlooConfig::default()).unwrap(),
+                opo(rewards, lengths, groups, Singleton::Raw).unwrap(),
+                gpg(rewards, groups, Singleton::Raw).unwrap(),
+                gdpo(&columns, groups, &GdpoConfig::default()).unwrap(),
+            ]
         };
-        for config in [GroupConfig::default(), GroupConfig::centred(), GroupConfig::max_rl()] {
-            assert_close(&back(group(&r, &g, &config).unwrap()), &group(&rewards, &groups, &config).unwrap(), 1e-12);
+        let found = all(
+            &order.iter().map(|&i| rewards[i]).collect::<Vec<_>>(),
+            &order.iter().map(|&i| lengths[i]).collect::<Vec<_>>(),
+            &order.iter().map(|&i| groups[i]).collect::<Vec<_>>(),
+        );
+        for (found, expected) in found.iter().zip(all(&rewards, &lengths, &groups)) {
+            // Sums in another order round otherwise; a nearly vanishing spread or mean magnifies that.
+            assert_close(found, &order.iter().map(|&i| expected[i]).collect::<Vec<_>>(), 1e-8);
         }
     }
 
@@ -273,4 +295,33 @@ fn group_ids_are_only_names() {
     let ids: Vec<u64> = order.iter().map(|&i| together[i]).collect();
     let found = group(&dealt, &ids, &GroupConfig::default()).expect("finite rewards");
     assert_eq!(found, order.iter().map(|&i| expected[i]).collect::<Vec<_>>());
+}
+
+/// Both sides of both ends of the clip, for both signs, so that each of the four cases is met in every run.
+#[test]
+fn the_four_sides_of_ppos_clip() {
+    for device in devices() {
+        let device = device.autodiff();
+        for (ratio, advantage, learns) in [
+            (1.29, 1.0, true),
+            (1.31, 1.0, false),
+            (0.79, 1.0, true),
+            (0.81, 1.0, true),
+            (1.29, -1.0, true),
+            (1.31, -1.0, true),
+            (0.79, -1.0, false),
+            (0.81, -1.0, true),
+        ] {
+            let logp = floats(&[vec![f64::ln(ratio) - 2.0]], &device).require_grad();
+            let (old, advantages) = (floats(&[vec![-2.0]], &device), floats(&[vec![advantage]], &device));
+            let all = Tensor::full([1, 1], true, &device);
+            let out = objective(logp.clone(), old, advantages, all, &Objective::ppo_clip(0.2, 0.3)).unwrap();
+            let expected = if learns { -advantage * ratio } else { 0.0 };
+            let found = gradient(out.loss.sum(), &logp)[0];
+            assert!(
+                (found - expected).abs() < 1e-5,
+                "ratio {ratio}, A {advantage}: {found}, expected {expected}"
+            );
+        }
+    }
 }

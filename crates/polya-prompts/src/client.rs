@@ -1,8 +1,8 @@
 //! A client for OpenAI-compatible servers: many requests in flight, retries with back-off, rate limits respected.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -10,7 +10,6 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
@@ -22,7 +21,8 @@ use crate::run::{Request, Scheduler};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientConfig {
-    /// Base URLs, such as `http://localhost:8000/v1`. Requests go to the one with the fewest in flight.
+    /// Base URLs, such as `http://localhost:8000/v1`. Requests go to the one with the fewest in flight, of those that have not
+    /// asked for a pause.
     pub endpoints: Vec<String>,
     /// The model's name as the servers know it.
     pub model: String,
@@ -89,9 +89,40 @@ impl std::fmt::Debug for Inner {
 
 struct Endpoint {
     base: String,
+    /// Requests sent and not yet answered, and those that wait out a pause.
     in_flight: AtomicUsize,
     /// Nothing is sent before this moment: the server asked for a pause.
     not_before: Mutex<Option<Instant>>,
+}
+
+impl Endpoint {
+    /// The moment before which nothing is to be sent, if a pause was ever asked for.
+    fn held(&self) -> Option<Instant> {
+        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps requests away for a while.
+    fn hold(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut slot = self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(slot.map_or(until, |old| old.max(until)));
+    }
+}
+
+/// Counts a request at its endpoint until it is answered, fails or is given up.
+struct Flight<'a>(&'a AtomicUsize);
+
+impl<'a> Flight<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the servers reported so far.
@@ -236,9 +267,9 @@ impl Client {
                     };
                     inner.retried.fetch_add(1, Ordering::Relaxed);
                     avoid = Some(at);
-                    match pause {
-                        Some(asked) => inner.hold(at, asked).await,
-                        None => tokio::time::sleep(own).await,
+                    // A pause that the server named is kept by the endpoint: another one may be asked at once.
+                    if pause.is_none() {
+                        tokio::time::sleep(own).await;
                     }
                 }
             }
@@ -308,35 +339,45 @@ fn bytes_of(payload: Vec<u8>) -> Arc<[u8]> {
 }
 
 impl Inner {
-    /// The endpoint with the fewest requests in flight, not `avoid` if there is another; ties go round.
+    /// The endpoint with the fewest requests in flight or waiting, of those that have not asked for a pause if there are
+    /// any; not `avoid` if there is another; ties go round.
     fn choose(&self, avoid: Option<usize>) -> usize {
         let n = self.endpoints.len();
         let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
         let around = (0..n).map(|i| (start + i) % n).filter(|&i| n == 1 || Some(i) != avoid);
-        around.min_by_key(|&i| self.endpoints[i].in_flight.load(Ordering::Relaxed)).unwrap_or(0)
+        let load = |&i: &usize| {
+            let endpoint = &self.endpoints[i];
+            let held = endpoint.held().is_some_and(|until| until > now);
+            (held, endpoint.in_flight.load(Ordering::Relaxed))
+        };
+        around.min_by_key(load).unwrap_or(0)
     }
 
-    /// Keeps requests from an endpoint for a while.
-    async fn hold(&self, at: usize, pause: Duration) {
-        let pause = pause.min(Duration::from_secs_f64(self.config.max_backoff_s));
-        let until = Instant::now() + pause;
-        let mut slot = self.endpoints[at].not_before.lock().await;
-        *slot = Some(slot.map_or(until, |old| old.max(until)));
-    }
-
+    /// One attempt. A pause that the server asks for, also with a good answer, is kept by whoever asks this endpoint next.
     async fn attempt(&self, at: usize, path: &str, payload: Arc<[u8]>) -> Result<Answer, Failure> {
         let endpoint = &self.endpoints[at];
-        let held = *endpoint.not_before.lock().await;
-        if let Some(until) = held {
+        let _flight = Flight::new(&endpoint.in_flight);
+        if let Some(until) = endpoint.held() {
             tokio::time::sleep_until(until).await;
         }
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        let result = self.send(&endpoint.base, path, payload).await;
-        endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let (result, pause) = match self.send(&endpoint.base, path, payload).await {
+            Ok((answer, pause)) => (Ok(answer), pause),
+            Err(Failure::Passing(message, pause)) => (Err(Failure::Passing(message, pause)), pause),
+            Err(permanent) => (Err(permanent), None),
+        };
+        if let Some(pause) = pause {
+            endpoint.hold(pause.min(Duration::from_secs_f64(self.config.max_backoff_s)));
+        }
         result
     }
 
-    async fn send(&self, base: &str, path: &str, payload: Arc<[u8]>) -> Result<Answer, Failure> {
+    async fn send(
+        &self,
+        base: &str,
+        path: &str,
+        payload: Arc<[u8]>,
+    ) -> Result<(Answer, Option<Duration>), Failure> {
         let passing = |e: reqwest::Error| Failure::Passing(describe(&e), None);
         let mut call = self
             .http
@@ -362,7 +403,8 @@ impl Inner {
             text.extend_from_slice(&chunk);
         }
         if status.is_success() {
-            return parse(&text).map_err(|m| Failure::Passing(m, None));
+            let answer = parse(&text).map_err(|m| Failure::Passing(m, None))?;
+            return Ok((answer, pause));
         }
         let said = String::from_utf8_lossy(&text);
         let message = format!("HTTP {status}: {}", said.trim().chars().take(500).collect::<String>());

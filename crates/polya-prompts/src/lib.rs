@@ -23,6 +23,7 @@ mod order;
 mod output;
 mod plan;
 mod question;
+pub mod recognise;
 mod recorded;
 mod render;
 pub mod rubric;
@@ -42,6 +43,7 @@ pub use minhash::MinHash;
 pub use output::{TrainingExample, Variant, training_example, variants};
 pub use plan::{Cell, Plan, PlanConfig, Shape, Shard};
 pub use question::{Correctness, Outcome, Question, check_questions};
+pub use recognise::{ModelRecogniser, Recognise, SignRecogniser, Solved, approaches_checked};
 pub use recorded::Recorded;
 pub use render::{
     AnswerFormat, Budget, CountTokens, Message, Prompt, Render, Rendered, Role, Style, Templates,

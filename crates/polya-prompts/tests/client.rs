@@ -94,6 +94,34 @@ async fn an_exhausted_rate_limit_header_is_respected() {
 }
 
 #[tokio::test]
+async fn a_good_answer_that_exhausts_the_limit_holds_the_next_request() {
+    let last = ok(1)
+        .insert_header("x-ratelimit-remaining-tokens", "0")
+        .insert_header("x-ratelimit-reset-tokens", "300ms");
+    let server = server(last, 1, ok(1)).await;
+    let client = Client::new(config(&[server.uri()])).unwrap();
+    client.complete(&prompted("a", 1)).await.unwrap();
+    let start = Instant::now();
+    client.complete(&prompted("b", 1)).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
+    assert_eq!((calls(&server).await, client.usage().retried), (2, 0));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_asked_for_a_pause_is_passed_over() {
+    let busy = server(ResponseTemplate::new(429).insert_header("retry-after", "20"), 1, ok(1)).await;
+    let free = server(ok(1), 1, ok(1)).await;
+    let long = ClientConfig { max_backoff_s: 20.0, ..config(&[busy.uri(), free.uri()]) };
+    let client = Client::new(long).unwrap();
+    let start = Instant::now();
+    for i in 0..6 {
+        client.complete(&prompted(&i.to_string(), 1)).await.unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!((calls(&busy).await, calls(&free).await), (1, 6));
+}
+
+#[tokio::test]
 async fn a_server_error_is_retried_and_then_named() {
     let server = server(ResponseTemplate::new(500), 2, ok(1)).await;
     let client = Client::new(config(&[server.uri()])).unwrap();

@@ -161,8 +161,21 @@ mod tests {
         assert!((batch.padding() - 1.0 / 3.0).abs() < 1e-12);
     }
 
+    /// TRL #1623: where the end token pads too, it was masked together with the padding and never learned.
     #[test]
-    fn packed_by_hand() {
+    fn the_end_token_is_learned_where_it_pads_too() {
+        let end = 2;
+        let long = Example::prompt_completion(vec![5, 6], vec![7, end]);
+        let short = Example::prompt_completion(vec![8], vec![end]);
+        let batch = Batch::collate(&[&long, &short], end, &Device::flex()).unwrap();
+        // Once for each example, and never for the padding.
+        assert_eq!(values(&batch.counted_targets), [7, 2, 2]);
+    }
+
+    /// TRL #3067: packed documents saw each other. Their segments differ, which attention keeps apart (`packed_documents_equal_separate_ones`
+    /// in the crate `models`), positions restart, and no target crosses: 3 does not predict 4.
+    #[test]
+    fn packed_documents_neither_see_nor_predict_each_other() {
         let device = Device::flex();
         let examples = [Example::all(vec![1, 2, 3]), Example::all(vec![4, 5])];
         let rows = vec![vec![Piece { example: 0, start: 0, end: 3 }, Piece { example: 1, start: 0, end: 2 }]];

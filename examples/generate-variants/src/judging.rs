@@ -1,4 +1,4 @@
-//! The judge of a run, with a cache on disk: a judged response is never judged again.
+//! Who judges and who recognises approaches in a run, with caches on disk: what a model has read it never reads again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,25 +11,111 @@ use polya_prompts::client::{BlockingClient, Client, ClientConfig};
 use polya_prompts::openai::ServerSampling;
 use polya_prompts::rubric::{LikelihoodRatioJudge, RubricJudge};
 use polya_prompts::text::stable_hash;
-use polya_prompts::{Error, Family, Judge, Judged, Render, SignJudge, Style, adherence_checked, judge_fn};
+use polya_prompts::{
+    Error, Family, Judge, Judged, ModelRecogniser, Recognise, Render, SignJudge, SignRecogniser, Solved,
+    Style, Variant, adherence_checked, approaches_checked, judge_fn,
+};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::local::Locals;
-use crate::settings::{JudgeKind, Resolved};
+use crate::settings::{JudgeKind, RecogniserKind, Resolved};
 
 /// A judge whose scores are kept in a file.
 pub struct Cached<'a> {
     judge: Box<dyn Judge + 'a>,
     kind: String,
-    known: HashMap<String, Option<f64>>,
-    file: Option<(File, PathBuf)>,
+    known: Known<f64>,
     undecided: usize,
 }
 
+/// Answers by key, kept in a JSONL file or, without one, for one batch; `None` is an answer that could not be read.
+struct Known<T> {
+    answers: HashMap<String, Option<T>>,
+    file: Option<(File, PathBuf)>,
+}
+
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct Line<T> {
     key: String,
-    adherence: Option<f64>,
+    #[serde(alias = "adherence")]
+    answer: Option<T>,
+}
+
+impl<T: Clone + Serialize + DeserializeOwned> Known<T> {
+    fn open(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self { answers: HashMap::new(), file: None }) };
+        let answers = read(path)?;
+        let open = File::options().append(true).create(true).open(path);
+        let file = open.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { answers, file: Some((file, path.to_owned())) })
+    }
+
+    /// The answers for some keys; `ask` answers those, by their places, that are not known.
+    fn get(
+        &mut self,
+        keys: &[String],
+        ask: impl FnOnce(&[usize]) -> polya_prompts::Result<Vec<Option<T>>>,
+    ) -> polya_prompts::Result<Vec<Option<T>>> {
+        let new: Vec<usize> = (0..keys.len()).filter(|&i| !self.answers.contains_key(&keys[i])).collect();
+        let found = if new.is_empty() { Vec::new() } else { ask(&new)? };
+        for (i, answer) in new.into_iter().zip(found) {
+            if let Some((file, path)) = &mut self.file {
+                let line = Line { key: keys[i].clone(), answer: answer.clone() };
+                let mut text =
+                    serde_json::to_vec(&line).map_err(|e| Error::backend("the judge's cache", e))?;
+                text.push(b'\n');
+                file.write_all(&text).map_err(|source| Error::Io { path: path.clone(), source })?;
+            }
+            self.answers.insert(keys[i].clone(), answer);
+        }
+        let out = keys.iter().map(|key| self.answers[key].clone()).collect();
+        if self.file.is_none() {
+            // Without a file the memory would only grow.
+            self.answers.clear();
+        }
+        Ok(out)
+    }
+}
+
+/// Says which approaches the kept solutions use.
+pub struct Recogniser<'a> {
+    recogniser: Box<dyn Recognise + 'a>,
+    kind: String,
+    known: Known<Vec<String>>,
+}
+
+impl<'a> Recogniser<'a> {
+    /// Builds the recogniser that the settings ask for.
+    pub fn open(settings: &Resolved, family: &'a Family, path: &Path) -> Result<Self> {
+        Ok(match settings.as_written().recognise {
+            Some(RecogniserKind::Llm) => {
+                // A list of names is longer than a score.
+                let config = judge_client(settings, 256)?;
+                let kind = format!("{} {}", config.model, family.fingerprint());
+                let client = BlockingClient::new(Client::new(config)?)?;
+                let reader = ModelRecogniser::new(family, client, Style::Chat, settings.seed());
+                Self { recogniser: Box::new(reader), kind, known: Known::open(Some(path))? }
+            }
+            _ => {
+                let signs = Box::new(SignRecogniser::new(family));
+                Self { recogniser: signs, kind: String::new(), known: Known::open(None)? }
+            }
+        })
+    }
+
+    /// The approaches of each solution, in order of appearance; `None` where that could not be told.
+    pub fn approaches(&mut self, variants: &[Variant]) -> polya_prompts::Result<Vec<Option<Vec<String>>>> {
+        let solved: Vec<Solved<'_>> =
+            variants.iter().map(|v| Solved { question: &v.question, response: &v.response }).collect();
+        let key = |s: &Solved<'_>| format!("{:016x}", stable_hash(&[&self.kind, s.question, s.response]));
+        let keys: Vec<String> = solved.iter().map(key).collect();
+        let recogniser = &mut self.recogniser;
+        self.known.get(&keys, |new| {
+            let asked: Vec<Solved<'_>> = new.iter().map(|&i| solved[i]).collect();
+            approaches_checked(recogniser, &asked)
+        })
+    }
 }
 
 impl<'a> Cached<'a> {
@@ -58,7 +144,7 @@ impl<'a> Cached<'a> {
             }
             JudgeKind::None => Box::new(judge_fn(|_: &Judged<'_>| None)),
             JudgeKind::Llm => {
-                let config = judge_client(settings)?;
+                let config = judge_client(settings, 128)?;
                 name = format!("{name} {} {}", config.model, written.judge_samples.unwrap_or(1));
                 let client = BlockingClient::new(Client::new(config)?)?;
                 let samples = written.judge_samples.unwrap_or(1);
@@ -67,13 +153,7 @@ impl<'a> Cached<'a> {
         };
         // Signs cost nothing; a cache would only go stale when a sign is edited.
         let cached = !matches!(kind, JudgeKind::Signs | JudgeKind::None);
-        let (mut known, mut file) = (HashMap::new(), None);
-        if cached {
-            known = read(path)?;
-            let open = File::options().append(true).create(true).open(path);
-            file = Some((open.with_context(|| format!("cannot write {}", path.display()))?, path.to_owned()));
-        }
-        Ok(Self { judge, kind: name, known, file, undecided: 0 })
+        Ok(Self { judge, kind: name, known: Known::open(cached.then_some(path))?, undecided: 0 })
     }
 
     /// Responses the judge could not decide.
@@ -89,26 +169,31 @@ impl<'a> Cached<'a> {
     }
 }
 
-fn judge_client(settings: &Resolved) -> Result<ClientConfig> {
+fn judge_client(settings: &Resolved, max_tokens: usize) -> Result<ClientConfig> {
     let written = settings.as_written();
     let base = settings.client.clone();
-    let endpoints = match (&written.judge_endpoint, &base) {
-        (Some(list), _) => list.0.clone(),
-        (None, Some(client)) => client.endpoints.clone(),
-        (None, None) => anyhow::bail!("--judge llm needs --judge-endpoint or --endpoint"),
+    let own_key = written.judge_api_key_env.clone();
+    // The key of the model's servers is theirs alone.
+    let (endpoints, api_key_env) = match (&written.judge_endpoint, &base) {
+        (Some(list), _) => (list.0.clone(), own_key),
+        (None, Some(client)) => (client.endpoints.clone(), own_key.or(client.api_key_env.clone())),
+        (None, None) => {
+            anyhow::bail!("an LLM that judges or recognises needs --judge-endpoint or --endpoint")
+        }
     };
     let model = written.judge_model_name.clone().or(written.model_name.clone());
     // One sample is decided greedily; several are sampled.
     let temperature = if written.judge_samples.unwrap_or(1) > 1 { 0.7 } else { 0.0 };
     Ok(ClientConfig {
         endpoints,
-        model: model.context("--judge llm needs --judge-model-name")?,
-        sampling: ServerSampling { max_tokens: 128, temperature, ..Default::default() },
+        api_key_env,
+        model: model.context("an LLM that judges or recognises needs --judge-model-name")?,
+        sampling: ServerSampling { max_tokens, temperature, ..Default::default() },
         ..base.unwrap_or_default()
     })
 }
 
-fn read(path: &Path) -> Result<HashMap<String, Option<f64>>> {
+fn read<T: DeserializeOwned>(path: &Path) -> Result<HashMap<String, Option<T>>> {
     let mut known = HashMap::new();
     if !path.exists() {
         return Ok(known);
@@ -123,9 +208,9 @@ fn read(path: &Path) -> Result<HashMap<String, Option<f64>>> {
         if !line.ends_with('\n') {
             break;
         }
-        let parsed: Line =
+        let parsed: Line<T> =
             serde_json::from_str(&line).with_context(|| format!("{}, line {number}", path.display()))?;
-        known.insert(parsed.key, parsed.adherence);
+        known.insert(parsed.key, parsed.answer);
         whole += read as u64;
     }
     // A half-written last line is cut, so that the next one stands alone.
@@ -137,25 +222,12 @@ fn read(path: &Path) -> Result<HashMap<String, Option<f64>>> {
 impl Judge for Cached<'_> {
     fn adherence(&mut self, batch: &[Judged<'_>]) -> polya_prompts::Result<Vec<Option<f64>>> {
         let keys: Vec<String> = batch.iter().map(|j| self.key(j)).collect();
-        let new: Vec<usize> = (0..batch.len()).filter(|&i| !self.known.contains_key(&keys[i])).collect();
-        let asked: Vec<Judged<'_>> = new.iter().map(|&i| batch[i]).collect();
-        let scores = if asked.is_empty() { Vec::new() } else { adherence_checked(&mut self.judge, &asked)? };
-        for (i, adherence) in new.into_iter().zip(scores) {
-            if let Some((file, path)) = &mut self.file {
-                let line = Line { key: keys[i].clone(), adherence };
-                let mut text =
-                    serde_json::to_vec(&line).map_err(|e| Error::backend("the judge's cache", e))?;
-                text.push(b'\n');
-                file.write_all(&text).map_err(|source| Error::Io { path: path.clone(), source })?;
-            }
-            self.known.insert(keys[i].clone(), adherence);
-        }
-        let out: Vec<Option<f64>> = keys.iter().map(|k| self.known[k]).collect();
+        let judge = &mut self.judge;
+        let out = self.known.get(&keys, |new| {
+            let asked: Vec<Judged<'_>> = new.iter().map(|&i| batch[i]).collect();
+            adherence_checked(judge, &asked)
+        })?;
         self.undecided += out.iter().filter(|s| s.is_none()).count();
-        if self.file.is_none() {
-            // Without a file the memory would only grow.
-            self.known.clear();
-        }
         Ok(out)
     }
 }

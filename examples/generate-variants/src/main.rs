@@ -118,6 +118,7 @@ struct Selection<'a> {
     family: &'a Family,
     render: Render<'a>,
     judge: judging::Cached<'a>,
+    recogniser: judging::Recogniser<'a>,
     variants: Output,
     training: Output,
     report: Report,
@@ -139,6 +140,7 @@ impl<'a> Selection<'a> {
             family,
             render: render.clone(),
             judge,
+            recogniser: judging::Recogniser::open(settings, family, &run_dir.join("recognised.jsonl"))?,
             variants: Output::create(&settings.output)?,
             training: Output::create(&settings.training_output())?,
             report: Report::new(plan.questions().len(), settings.seed()),
@@ -179,13 +181,15 @@ impl<'a> Selection<'a> {
         selected: &Selected,
     ) -> Result<()> {
         self.report.add(graded, selected);
-        for variant in variants(questions, graded, selected)? {
-            if self.settings.instances.is_some_and(|most| self.report.solutions() >= most) {
-                break;
-            }
-            self.report.solution(self.family, &variant);
-            self.training.line(&training_example(self.family, &variant, &self.render)?)?;
-            self.variants.line(&variant)?;
+        let mut found = variants(questions, graded, selected)?;
+        if let Some(most) = self.settings.instances {
+            found.truncate(most.saturating_sub(self.report.solutions()));
+        }
+        let approaches = self.recogniser.approaches(&found)?;
+        for (variant, approaches) in found.iter().zip(approaches) {
+            self.report.solution(variant, approaches);
+            self.training.line(&training_example(self.family, variant, &self.render)?)?;
+            self.variants.line(variant)?;
         }
         Ok(())
     }

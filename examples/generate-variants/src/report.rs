@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use evaluation::{Composition, Diversity, Solution};
-use polya_prompts::{Cost, Family, Graded, Selected, Variant, Yield};
+use polya_prompts::{Cost, Graded, Selected, Variant, Yield};
 use serde::Serialize;
 
 /// Solutions whose words are kept for the diversity of the whole set: every one up to this number, then every second,
@@ -34,8 +34,10 @@ pub struct Report {
     pub vendi_within_questions: Option<f64>,
     /// Vendi score of the mean hidden states of `--embedding-model`, of at most 512 solutions.
     pub vendi_embeddings: Option<f64>,
-    /// How solutions combine approaches, by their signs, in order of appearance.
+    /// How solutions combine approaches, in order of appearance, by signs or as a model says.
     pub composition: Option<Composition>,
+    /// Solutions left out of the composition, because the model's answer could not be read.
+    pub unread: usize,
     /// Data for a Sankey figure of the first three approaches of each solution.
     pub sankey: Option<evaluation::SankeyData>,
     #[serde(skip)]
@@ -70,6 +72,7 @@ impl Report {
             vendi_within_questions: None,
             vendi_embeddings: None,
             composition: None,
+            unread: 0,
             sankey: None,
             seed,
             seen: 0,
@@ -95,8 +98,8 @@ impl Report {
         self.seen
     }
 
-    /// Adds one solution; those of one question come together.
-    pub fn solution(&mut self, family: &Family, variant: &Variant) {
+    /// Adds one solution and the approaches it uses, if that could be told; those of one question come together.
+    pub fn solution(&mut self, variant: &Variant, approaches: Option<Vec<String>>) {
         let words = evaluation::words(&variant.response);
         if self.current.0 != variant.id {
             self.close_question();
@@ -114,7 +117,10 @@ impl Report {
             }
         }
         self.seen += 1;
-        self.used.push(Solution::new(&variant.id, family.approaches_in_order(&variant.response)));
+        match approaches {
+            Some(approaches) => self.used.push(Solution::new(&variant.id, approaches)),
+            None => self.unread += 1,
+        }
     }
 
     /// Solutions spread over the set, at most 512.
@@ -157,6 +163,20 @@ fn every_second<T>(list: &mut Vec<T>) {
         i += 1;
         i % 2 == 1
     });
+}
+
+/// The largest entries of the co-occurrence matrix at some places, largest first, by name.
+fn most(c: &Composition, place: impl Fn(usize, usize) -> bool, count: usize) -> Vec<(String, usize)> {
+    let name = |i: usize| c.approaches[i].as_str();
+    let mut found = Vec::new();
+    for (i, row) in c.co_occurrence.iter().enumerate() {
+        for (j, &n) in row.iter().enumerate().filter(|&(j, &n)| n > 0 && place(i, j)) {
+            found.push((if i == j { name(i).to_owned() } else { format!("{} + {}", name(i), name(j)) }, n));
+        }
+    }
+    found.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    found.truncate(count);
+    found
 }
 
 fn number(value: Option<f64>) -> String {
@@ -229,9 +249,20 @@ impl fmt::Display for Report {
         if let Some(c) = &self.composition {
             writeln!(
                 f,
-                "solutions with signs of two or more approaches: {} of {} ({} with none)",
-                c.combining, c.solutions, c.unrecognised
+                "solutions that use two or more approaches: {} of {} ({} with none; {} could not be read)",
+                c.combining, c.solutions, c.unrecognised, self.unread
             )?;
+            let list = |named: Vec<(String, usize)>| {
+                named.into_iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
+            };
+            let used = most(c, |i, j| i == j, 8);
+            if !used.is_empty() {
+                writeln!(f, "approaches used: {}", list(used))?;
+            }
+            let together = most(c, |i, j| i < j, 8);
+            if !together.is_empty() {
+                writeln!(f, "most often together: {}", list(together))?;
+            }
         }
         Ok(())
     }

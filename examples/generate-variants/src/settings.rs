@@ -86,6 +86,16 @@ pub enum JudgeKind {
     None,
 }
 
+/// Who says which approaches a solution uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecogniserKind {
+    /// Signs in the text; needs no model.
+    Signs,
+    /// The language model of the judge, which reads each solution that is kept.
+    Llm,
+}
+
 /// How final answers are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -221,12 +231,16 @@ settings! {
     #[arg(long)] likelihood_model: PathBuf,
     /// Folder of a model whose mean hidden states measure diversity too.
     #[arg(long)] embedding_model: PathBuf,
-    /// Endpoints of the judge [default: those of the model].
+    /// Endpoints of --judge llm and --recognise llm [default: those of the model].
     #[arg(long)] judge_endpoint: List,
     /// Model of the judge [default: the same].
     #[arg(long)] judge_model_name: String,
+    /// Name of the environment variable that holds the key of --judge-endpoint; the key of the model's servers is not sent there.
+    #[arg(long)] judge_api_key_env: String,
     /// Answers of the judge that are averaged [default: 1].
     #[arg(long)] judge_samples: usize,
+    /// Who says which approaches a solution uses, for the statistics [default: signs].
+    #[arg(long, value_enum)] recognise: RecogniserKind,
     /// Correct or wrong solutions [default: correct].
     #[arg(long, value_enum)] keep: KeepKind,
     /// Solutions kept of a (question, approach) [default: 1].

@@ -1,11 +1,14 @@
 //! The program from the command line, against a server that answers like a mediocre student.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use assert_cmd::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::{kill_and_resume, kills, tiny_folder, tiny_reward_folder, write_lines};
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
@@ -16,6 +19,12 @@ impl Respond for Student {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let all = body["messages"].to_string() + &body["prompt"].to_string();
+        if all.contains("which ways of solving a problem") {
+            let say =
+                if all.contains("Step 1. Add") { "Uses: draw-a-figure, parity" } else { "I cannot tell." };
+            return ResponseTemplate::new(200).set_body_json(json!({"choices": [
+                {"index": 0, "message": {"content": say}, "finish_reason": "stop"}]}));
+        }
         if all.contains("You grade how a solution") {
             return ResponseTemplate::new(200).set_body_json(json!({"choices": [
                 {"index": 0, "message": {"content": "Score: 8"}, "finish_reason": "stop"}]}));
@@ -48,6 +57,15 @@ impl Respond for Student {
         ResponseTemplate::new(200).set_body_json(
             json!({"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": 20 * n}}),
         )
+    }
+}
+
+/// The same student, who takes his time.
+struct Slow;
+
+impl Respond for Slow {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        Student.respond(request).set_delay(Duration::from_millis(30))
     }
 }
 
@@ -147,6 +165,7 @@ fn a_run_from_questions_to_training_data() {
         assert_eq!(t["messages"].as_array().unwrap().len(), 2);
     }
     assert!(table.contains("questions with a solution: 3 of 6") && table.contains("Vendi"), "{table}");
+    assert!(table.contains("approaches used: "), "{table}");
     let statistics: Value =
         serde_json::from_str(&std::fs::read_to_string(w.path("out.run/statistics.json")).unwrap()).unwrap();
     assert_eq!(statistics["total"]["candidates"], 96);
@@ -172,6 +191,41 @@ fn a_cut_journal_resumes_to_the_same_output() {
     assert_eq!(std::fs::read(w.path("whole.jsonl")).unwrap(), whole);
     let e = bad(&w.ask("whole.jsonl", &["--samples", "5"]));
     assert!(e.contains("plan_hash") && e.contains("hint"), "{e}");
+}
+
+#[test]
+fn kills_lose_at_most_what_was_in_flight() {
+    let w = World::new();
+    w.runtime.block_on(Mock::given(method("POST")).respond_with(Slow).with_priority(1).mount(&w.server));
+    let sum = |i: usize| json!({"id": format!("q{i}"), "question": format!("What is {i} + 1?"), "answer": (i + 1).to_string()});
+    write_lines(&w.path("many.jsonl"), &(1..=8 * kills()).map(sum).collect::<Vec<_>>());
+    let uri = format!("{}/v1", w.server.uri());
+    let start = |output: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_generate-variants"));
+        command.current_dir(w.dir.path()).args([
+            "--input",
+            "many.jsonl",
+            "--output",
+            output,
+            "--endpoint",
+            &uri,
+        ]);
+        command.args(["--model-name", "m", "--samples", "1", "--concurrency", "2"]);
+        command
+    };
+    good(&start("whole.jsonl").output().unwrap());
+    let whole = w.calls();
+    kill_and_resume(kills(), &w.path("killed.run/candidates.jsonl"), || start("killed.jsonl"));
+    assert_eq!(std::fs::read(w.path("killed.jsonl")).unwrap(), std::fs::read(w.path("whole.jsonl")).unwrap());
+    let ids: Vec<Value> =
+        lines(&w.path("killed.run/candidates.jsonl")).iter().map(|r| r["request"].clone()).collect();
+    assert_eq!(
+        ids.iter().map(Value::to_string).collect::<BTreeSet<_>>().len(),
+        ids.len(),
+        "one is given twice"
+    );
+    let asked = w.calls() - whole;
+    assert!(asked <= whole + 2 * kills(), "{asked} requests for {whole}, killed {} times", kills());
 }
 
 #[test]
@@ -241,6 +295,16 @@ fn controls_on_wrong_chains_breadth_and_depth() {
 }
 
 #[test]
+fn distillation_keeps_several_solutions_without_an_approach() {
+    let w = World::new();
+    good(&w.ask("taught.jsonl", &["--approaches", "0", "--samples", "8", "--per-cell", "8"]));
+    let out = lines(&w.path("taught.jsonl"));
+    // Of eight samples those at 0, 4 and 6 are right and whole.
+    assert_eq!(out.len(), 9);
+    assert!(out.iter().all(|v| v["approach"].is_null() && v["correct"] == 3 && v["candidates"] == 8));
+}
+
+#[test]
 fn batch_out_and_in() {
     let w = World::new();
     let base = [
@@ -287,6 +351,79 @@ fn an_llm_judge_is_asked_once_for_each_solution() {
 }
 
 #[test]
+fn an_llm_says_which_approaches_are_used() {
+    let w = World::new();
+    let args = ["--recognise", "llm", "--approaches", "4", "--near-duplicates", "0"];
+    let table = good(&w.ask("r.jsonl", &args));
+    let out = lines(&w.path("r.jsonl"));
+    let told = out.iter().filter(|v| v["response"].as_str().unwrap().contains("Step 1. Add")).count();
+    assert!(told > 0 && told < out.len(), "{told} of {}", out.len());
+    let statistics: Value =
+        serde_json::from_str(&std::fs::read_to_string(w.path("r.run/statistics.json")).unwrap()).unwrap();
+    assert_eq!(statistics["composition"]["combining"], told);
+    assert_eq!(statistics["unread"], out.len() - told);
+    assert!(table.contains(&format!("most often together: draw-a-figure + parity {told}")), "{table}");
+    let calls = w.calls();
+    good(&w.ask("r.jsonl", &args));
+    assert_eq!(w.calls(), calls, "answers are kept");
+}
+
+#[test]
+fn models_in_this_process_judge_what_a_server_wrote() {
+    let w = World::new();
+    tiny_folder(&w.path("writer"));
+    tiny_reward_folder(&w.path("rewarder"));
+    for (judge, flag, folder) in
+        [("likelihood", "--likelihood-model", "writer"), ("reward", "--reward-model", "rewarder")]
+    {
+        let output = format!("{judge}.jsonl");
+        let args = ["--judge", judge, flag, folder, "--approaches", "2"];
+        good(&w.ask(&output, &args));
+        let scores: Vec<f64> =
+            lines(&w.path(&output)).iter().map(|v| v["adherence"].as_f64().expect("a score")).collect();
+        assert_eq!(scores.len(), 6, "{judge}");
+        assert!(scores.iter().any(|s| *s != scores[0]), "{judge}: {scores:?}");
+        let kept = w.path(&format!("{judge}.run/adherence.jsonl"));
+        let judged = lines(&kept).len();
+        good(&w.ask(&output, &args));
+        assert_eq!(lines(&kept).len(), judged, "{judge}: scores are kept");
+    }
+    // One kind of model is not the other.
+    let e = bad(&w.ask("x.jsonl", &["--judge", "reward", "--reward-model", "writer"]));
+    assert!(e.contains("gives no rewards"), "{e}");
+}
+
+#[test]
+fn the_key_of_one_server_is_not_sent_to_another() {
+    let w = World::new();
+    let other = w.runtime.block_on(async {
+        let server = MockServer::start().await;
+        Mock::given(method("POST")).respond_with(Student).mount(&server).await;
+        server
+    });
+    let (model, judge) = (format!("{}/v1", w.server.uri()), format!("{}/v1", other.uri()));
+    let ask = |output: &str, more: &[&str]| {
+        let mut command = Command::cargo_bin("generate-variants").unwrap();
+        command.current_dir(w.dir.path()).env("POLYA_TEST_KEY", "first").env("POLYA_TEST_JUDGE", "second");
+        command.args(["--input", "questions.jsonl", "--output", output, "--endpoint", &model]);
+        command.args(["--model-name", "m", "--api-key-env", "POLYA_TEST_KEY", "--approaches", "1"]);
+        good(&command.args(["--judge", "llm"]).args(more).output().unwrap());
+    };
+    let keys = |server: &MockServer| -> BTreeSet<String> {
+        let requests = w.runtime.block_on(server.received_requests()).unwrap();
+        let key = |r: &Request| r.headers.get("authorization").map_or("", |v| v.to_str().unwrap()).to_owned();
+        requests.iter().map(key).collect()
+    };
+    ask("a.jsonl", &["--judge-endpoint", &judge]);
+    assert_eq!(keys(&other), BTreeSet::from([String::new()]));
+    ask("b.jsonl", &["--judge-endpoint", &judge, "--judge-api-key-env", "POLYA_TEST_JUDGE"]);
+    assert_eq!(keys(&other), BTreeSet::from([String::new(), "Bearer second".to_owned()]));
+    // A judge on the model's own servers has the model's key.
+    ask("c.jsonl", &[]);
+    assert_eq!(keys(&w.server), BTreeSet::from(["Bearer first".to_owned()]));
+}
+
+#[test]
 fn settings_come_from_a_file_and_unknown_keys_are_named() {
     let w = World::new();
     w.file("s.toml", "samples = 2\napproaches = 1\nstop = [\"a,b\", \"c\"]\n");
@@ -295,6 +432,17 @@ fn settings_come_from_a_file_and_unknown_keys_are_named() {
     assert!(resolved.contains("samples = 2") && resolved.contains("a,b"), "{resolved}");
     w.file("s.toml", "sample = 2\n");
     assert!(bad(&w.ask("f.jsonl", &["--config", "s.toml"])).contains("sample"));
+}
+
+#[test]
+fn a_lone_surrogate_in_a_question_is_replaced() {
+    let w = World::new();
+    w.file(
+        "questions.jsonl",
+        "{\"id\": \"a\", \"question\": \"\\ud800 What is 1 + 1?\", \"answer\": \"2\"}\n",
+    );
+    good(&w.ask("out.jsonl", &["--approaches", "1"]));
+    assert_eq!(lines(&w.path("out.jsonl"))[0]["question"], "\u{fffd} What is 1 + 1?");
 }
 
 #[test]
@@ -310,7 +458,7 @@ fn bad_input_is_named_before_anything_is_asked() {
     for (line, what) in [
         ("{\"id\": \"q\", \"question\": \"?\"}", "line 2: `answer` is missing"),
         ("{\"id\": \"q\", \"question\": \"?\", \"answer\": [1]}", "`answer` must be a string"),
-        ("not json", "line 2: not a JSON object"),
+        ("not json", "line 2: "),
         ("{\"id\": \"a\", \"question\": \"?\", \"answer\": \"1\"}", "question `a`: the id is given twice"),
     ] {
         w.file(

@@ -130,7 +130,8 @@ pub fn gpg(rewards: &[f64], groups: &[u64], singleton: Singleton) -> Result<Vec<
 
 /// Pass@k training: only the best response of a group gets anything, namely its lead over the second.
 ///
-/// `A_best = (r_1 - r_2) / (std + eps)`, 0 for the others, [arXiv:2503.19595]. `scale` [`Scale::None`] or
+/// `A_best = (r_1 - r_2) / (std + eps)`, 0 for the others, [arXiv:2503.19595], the leave-one-out estimate of the maximum,
+/// as verl has it. `scale` [`Scale::None`] or
 /// [`Scale::Group`]. Among equal best responses the lead is zero.
 ///
 /// # Errors

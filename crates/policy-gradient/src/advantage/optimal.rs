@@ -1,12 +1,13 @@
 //! The baseline of least variance at every position.
 
 use burn::prelude::*;
+use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 use super::Groups;
 use super::tokens::Returns;
 use crate::error::{Result, require, same_length, same_shape};
-use crate::num::{from_host, mask_to_host, to_host};
+use crate::num::{Word, from_host, mask_to_host, to_host, to_words};
 
 /// Which tokens of a group are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +53,8 @@ impl Default for OptimalTokenBaseline {
 /// gathered so far.
 ///
 /// `A_t = G_t - B_t`, `B_t = sum_i G_it W_it / (sum_i W_it + eps)`, `W_it = sum_{s <= t} w_is`, with
-/// `w = 1 - 2 p + sum_v p_v²`, the squared length of the score of a softmax (`p` the sampled token's probability). As in
-/// verl. All tensors `[batch, time]`: `rewards` per token, `old_logp` (nats), `sum_p_squared` in `(0, 1]`, optional
+/// `w = 1 - 2 p + sum_v p_v²`, the squared length of the score of a softmax (`p` the sampled token's probability). Y. Li et
+/// al., "The Optimal Token Baseline", 2026 (PMLR 306), as verl has it. Values outside the mask are never read. All tensors `[batch, time]`: `rewards` per token, `old_logp` (nats), `sum_p_squared` in `(0, 1]`, optional
 /// importance `weights` of the sampler, squared into `w`. Groups of one have baseline zero. Returns are undiscounted.
 ///
 /// # Errors
@@ -84,88 +85,117 @@ pub fn optimal_token_baseline(
     mask: Tensor<2, Bool>,
     config: &OptimalTokenBaseline,
 ) -> Result<Returns> {
-    let shape @ [batch, time] = rewards.dims();
+    let shape @ [batch, _] = rewards.dims();
     same_shape("old_logp", old_logp.dims(), shape)?;
     same_shape("sum_p_squared", sum_p_squared.dims(), shape)?;
     same_shape("mask", mask.dims(), shape)?;
     same_length("groups", groups.len(), batch)?;
     require("eps", config.eps, "a finite number >= 0", |v| v >= 0.0 && v.is_finite())?;
-    let counts = mask_to_host("mask", mask)?;
-    let r = to_host("rewards", rewards.clone())?;
-    let logp = to_host("old_logp", old_logp)?;
-    let p2 = to_host("sum_p_squared", sum_p_squared)?;
-    let importance = match weights {
-        Some(weights) => {
-            same_shape("weights", weights.dims(), shape)?;
-            Some(to_host("weights", weights)?)
-        }
-        None => None,
-    };
-
-    // Returns to go, and the gathered squared score, of each counted token.
-    let mut to_go = vec![0.0; r.len()];
-    let mut gathered = vec![0.0; r.len()];
-    for b in 0..batch {
-        let mut sum = 0.0;
-        for t in (b * time..(b + 1) * time).rev() {
-            if counts[t] {
-                sum += r[t];
-                to_go[t] = sum;
-            }
-        }
-        let mut energy = 0.0;
-        for t in b * time..(b + 1) * time {
-            if counts[t] {
-                let w = 1.0 - 2.0 * logp[t].exp() + p2[t];
-                energy += w * importance.as_ref().map_or(1.0, |i| i[t] * i[t]);
-                gathered[t] = energy;
-            }
-        }
+    if let Some(weights) = &weights {
+        same_shape("weights", weights.dims(), shape)?;
     }
-
-    // The slot a token is compared in.
-    let slots: Vec<Vec<usize>> = (0..batch)
-        .map(|b| {
-            let counted = (b * time..(b + 1) * time).filter(|&t| counts[t]);
-            counted.collect()
-        })
-        .collect();
-    let slot = |b: usize, nth: usize, t: usize| match config.alignment {
-        Alignment::Column => t - b * time,
-        Alignment::Counted => nth,
-    };
-    let by_group = Groups::new(&vec![0.0; batch], groups)?;
-    let mut members = vec![Vec::new(); by_group.ids.len()];
-    for (b, g) in by_group.index().enumerate() {
-        if config.alignment == Alignment::Column || !slots[b].is_empty() {
-            members[g].push(b);
-        }
+    let groups = Groups::new(&vec![0.0; batch], groups)?;
+    let rows = Rows { shape, counts: mask_to_host("mask", mask)?, groups, config };
+    let like = rewards.clone();
+    let inputs = [Some(&rewards), Some(&old_logp), Some(&sum_p_squared), weights.as_ref()];
+    if inputs.into_iter().flatten().all(|tensor| tensor.dtype() == DType::F32) {
+        // A million tokens are a matter of memory traffic: they stay as they are stored.
+        let weights = weights.map(|weights| to_words("weights", weights)).transpose()?;
+        let (logp, p2) = (to_words("old_logp", old_logp)?, to_words("sum_p_squared", sum_p_squared)?);
+        let (advantages, returns) = rows.baseline::<f32>(to_words("rewards", rewards)?, logp, &p2, weights);
+        let device = like.device().without_autodiff();
+        let tensor = |words| Tensor::from_data(TensorData::new(words, shape), (&device, DType::F32));
+        return Ok(Returns { advantages: tensor(advantages), returns: tensor(returns) });
     }
-    let mut advantages = to_go.clone();
-    for group in members.iter().filter(|g| g.len() > 1) {
-        let mut sums = vec![(0.0, 0.0); time];
-        for &b in group {
-            for (nth, &t) in slots[b].iter().enumerate() {
-                let (numerator, denominator) = &mut sums[slot(b, nth, t)];
-                *numerator += to_go[t] * gathered[t];
-                *denominator += gathered[t];
-            }
-        }
-        let mut lengths: Vec<usize> = group.iter().map(|&b| slots[b].len()).collect();
-        lengths.sort_unstable();
-        let (longest, second) = (lengths[lengths.len() - 1], lengths[lengths.len() - 2]);
-        for &b in group {
-            let alone = config.tail == Tail::Zero && slots[b].len() == longest && longest > second;
-            for (nth, &t) in slots[b].iter().enumerate() {
-                let at = slot(b, nth, t);
-                if !(alone && at >= second) {
-                    advantages[t] -= sums[at].0 / (sums[at].1 + config.eps);
+    let weights = weights.map(|weights| to_host("weights", weights)).transpose()?;
+    let (logp, p2) = (to_host("old_logp", old_logp)?, to_host("sum_p_squared", sum_p_squared)?);
+    let (advantages, returns) = rows.baseline(to_host("rewards", rewards)?, logp, &p2, weights);
+    Ok(Returns { advantages: from_host(advantages, shape, &like), returns: from_host(returns, shape, &like) })
+}
+
+/// What does not depend on how numbers are stored.
+struct Rows<'a> {
+    shape: [usize; 2],
+    counts: Vec<bool>,
+    groups: Groups,
+    config: &'a OptimalTokenBaseline,
+}
+
+impl Rows<'_> {
+    /// Advantages and returns, computed in f64. The returns take the place of `rewards`, the gathered squared score that of
+    /// `logp`.
+    fn baseline<T: Word>(
+        &self,
+        mut rewards: Vec<T>,
+        mut logp: Vec<T>,
+        p2: &[T],
+        weights: Option<Vec<T>>,
+    ) -> (Vec<T>, Vec<T>) {
+        let [batch, time] = self.shape;
+        let row = |b: usize| b * time..(b + 1) * time;
+        let mut lengths = Vec::with_capacity(batch);
+        for b in 0..batch {
+            let counts = &self.counts[row(b)];
+            let mut sum = 0.0;
+            for (reward, counts) in rewards[row(b)].iter_mut().zip(counts).rev() {
+                if *counts {
+                    sum += reward.wide();
                 }
+                *reward = T::narrow(if *counts { sum } else { 0.0 });
+            }
+            let mut energy = 0.0;
+            let weights = weights.as_ref().map(|weights| &weights[row(b)]);
+            let places = logp[row(b)].iter_mut().zip(&p2[row(b)]).zip(counts).enumerate();
+            for (t, ((logp, p2), _)) in places.filter(|(_, (_, counts))| **counts) {
+                let w = 1.0 - 2.0 * logp.wide().exp() + p2.wide();
+                energy += w * weights.map_or(1.0, |weights| weights[t].wide().powi(2));
+                *logp = T::narrow(energy);
+            }
+            lengths.push(counts.iter().filter(|counts| **counts).count());
+        }
+        let (to_go, gathered) = (rewards, logp);
+
+        let mut members = vec![Vec::new(); self.groups.ids.len()];
+        for (b, g) in self.groups.index().enumerate() {
+            if self.config.alignment == Alignment::Column || lengths[b] > 0 {
+                members[g].push(b);
             }
         }
+        let mut advantages = to_go.clone();
+        let mut sums = vec![(0.0, 0.0); time];
+        for group in members.iter().filter(|g| g.len() > 1) {
+            sums.fill((0.0, 0.0));
+            for &b in group {
+                let (to_go, gathered) = (&to_go[row(b)], &gathered[row(b)]);
+                self.each(b, |t, at| {
+                    sums[at].0 += to_go[t].wide() * gathered[t].wide();
+                    sums[at].1 += gathered[t].wide();
+                });
+            }
+            let mut sorted: Vec<usize> = group.iter().map(|&b| lengths[b]).collect();
+            sorted.sort_unstable();
+            let (longest, second) = (sorted[sorted.len() - 1], sorted[sorted.len() - 2]);
+            for &b in group {
+                let alone = self.config.tail == Tail::Zero && lengths[b] == longest && longest > second;
+                let advantages = &mut advantages[row(b)];
+                self.each(b, |t, at| {
+                    if !(alone && at >= second) {
+                        let baseline = sums[at].0 / (sums[at].1 + self.config.eps);
+                        advantages[t] = T::narrow(advantages[t].wide() - baseline);
+                    }
+                });
+            }
+        }
+        (advantages, to_go)
     }
-    Ok(Returns {
-        advantages: from_host(advantages, shape, &rewards),
-        returns: from_host(to_go, shape, &rewards),
-    })
+
+    /// Calls `visit` for each counted token of a row with its place and the slot it is compared in.
+    fn each(&self, b: usize, mut visit: impl FnMut(usize, usize)) {
+        let counts = &self.counts[b * self.shape[1]..(b + 1) * self.shape[1]];
+        let counted = (0..counts.len()).filter(|&t| counts[t]);
+        match self.config.alignment {
+            Alignment::Column => counted.for_each(|t| visit(t, t)),
+            Alignment::Counted => counted.enumerate().for_each(|(nth, t)| visit(t, nth)),
+        }
+    }
 }

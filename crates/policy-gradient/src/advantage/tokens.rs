@@ -145,32 +145,22 @@ pub fn gae(
     };
     let ends = ends.as_deref();
     let like = values.clone();
-    match &config.whiten {
-        // Without whitening a million tokens are a matter of memory traffic: the results take the inputs' own places.
-        None if [rewards.dtype(), values.dtype()] == [DType::F32; 2] => {
-            let mut advantages: Vec<f32> = to_words("rewards", rewards)?;
-            let mut returns: Vec<f32> = to_words("values", values)?;
-            gae_rows(&mut advantages, &mut returns, ends, &rows, config);
-            let device = like.device().without_autodiff();
-            let tensor = |words| Tensor::from_data(TensorData::new(words, shape), (&device, DType::F32));
-            Ok(Returns { advantages: tensor(advantages), returns: tensor(returns) })
-        }
-        whiten => {
-            let mut advantages = to_host("rewards", rewards)?;
-            let mut returns = to_host("values", values)?;
-            gae_rows(&mut advantages, &mut returns, ends, &rows, config);
-            if let Some(config) = whiten {
-                WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, config);
-            }
-            Ok(Returns {
-                advantages: from_host(advantages, shape, &like),
-                returns: from_host(returns, shape, &like),
-            })
-        }
+    if [rewards.dtype(), values.dtype()] == [DType::F32; 2] {
+        // A million tokens are a matter of memory traffic: the results take the inputs' own places.
+        let mut advantages: Vec<f32> = to_words("rewards", rewards)?;
+        let mut returns: Vec<f32> = to_words("values", values)?;
+        gae_rows(&mut advantages, &mut returns, ends, &rows, config);
+        let device = like.device().without_autodiff();
+        let tensor = |words| Tensor::from_data(TensorData::new(words, shape), (&device, DType::F32));
+        return Ok(Returns { advantages: tensor(advantages), returns: tensor(returns) });
     }
+    let mut advantages = to_host("rewards", rewards)?;
+    let mut returns = to_host("values", values)?;
+    gae_rows(&mut advantages, &mut returns, ends, &rows, config);
+    Ok(Returns { advantages: from_host(advantages, shape, &like), returns: from_host(returns, shape, &like) })
 }
 
-/// The recursion of [`gae`] in f64: rewards become advantages, values become returns, in place.
+/// The recursion of [`gae`] in f64, and the whitening: rewards become advantages, values become returns, in place.
 fn gae_rows<T: Word>(
     rewards: &mut [T],
     values: &mut [T],
@@ -207,6 +197,9 @@ fn gae_rows<T: Word>(
             (*advantage, *ret) = (T::narrow(next_advantage), T::narrow(next_advantage + value));
         }
     });
+    if let Some(config) = &config.whiten {
+        WhitenMoments::from_host(rewards, &rows.mask).apply(rewards, &rows.mask, config);
+    }
 }
 
 /// Discounted rewards to go, `G_t = r_t + gamma G_{t+1}`, `[batch, time]`.
@@ -452,17 +445,29 @@ impl WhitenMoments {
         Ok(Self::from_host(&rows.read("values", values)?, &rows.mask))
     }
 
-    fn from_host(values: &[f64], mask: &[bool]) -> Self {
-        let counted = || values.iter().zip(mask).filter(|(_, m)| **m).map(|(v, _)| *v);
-        let count = counted().count() as f64;
+    fn from_host<T: Word>(values: &[T], mask: &[bool]) -> Self {
+        let counted = || values.iter().zip(mask).filter(|(_, m)| **m).map(|(v, _)| v.wide());
+        let (count, sum) = counted().fold((0.0, 0.0), |(count, sum), v| (count + 1.0, sum + v));
         if count == 0.0 {
             return Self::default();
         }
-        let mean = counted().sum::<f64>() / count;
+        let mean = sum / count;
         Self { count, mean, squares: counted().map(|v| (v - mean).powi(2)).sum() }
     }
 
     /// The moments of both parts together (Chan, Golub and LeVeque's update).
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::advantage::WhitenMoments;
+    ///
+    /// let device = Device::flex();
+    /// let all = Tensor::<2, Bool>::full([1, 2], true, &device);
+    /// let of = |v: [f32; 2]| WhitenMoments::of(&Tensor::from_data([v], &device), &all);
+    /// // 1, 3 and 5, 7: mean 4, squared distances 9 + 1 + 1 + 9
+    /// assert_eq!(of([1.0, 3.0])?.merge(&of([5.0, 7.0])?), WhitenMoments { count: 4.0, mean: 4.0, squares: 20.0 });
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn merge(&self, other: &Self) -> Self {
         let count = self.count + other.count;
         if count == 0.0 {
@@ -476,7 +481,7 @@ impl WhitenMoments {
         }
     }
 
-    fn apply(&self, values: &mut [f64], mask: &[bool], config: &Whiten) {
+    fn apply<T: Word>(&self, values: &mut [T], mask: &[bool], config: &Whiten) {
         let freedom = match config.variance {
             Variance::Unbiased => self.count - 1.0,
             Variance::Biased => self.count,
@@ -494,11 +499,11 @@ impl WhitenMoments {
         };
         for (v, &counts) in values.iter_mut().zip(mask) {
             // Equal values have no spread to divide by; their distance from the mean is rounding.
-            *v = match (counts, self.squares > 0.0) {
-                (true, true) => (*v - self.mean) * scale + back,
+            *v = T::narrow(match (counts, self.squares > 0.0) {
+                (true, true) => (v.wide() - self.mean) * scale + back,
                 (true, false) => back,
                 (false, _) => 0.0,
-            };
+            });
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct KlCov {
 }
 
 impl Default for KlCov {
-    /// The paper's and verl's: 0.0002 of the tokens, coefficient 1.
+    /// The paper's: 0.0002 of the tokens, coefficient 1 (verl's configuration has 0.1).
     fn default() -> Self {
         Self { share: 2e-4, coefficient: 1.0 }
     }

@@ -35,10 +35,24 @@ impl PerToken {
     }
 
     /// Multiplies each token's loss by a weight that is held constant, `[batch, 1]` or `[batch, time]`: the correction
-    /// for a sampler that is not the trainer, for instance.
+    /// for a sampler that is not the trainer, for instance. Weights outside the mask are never read.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the weights fit neither shape.
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::{Objective, objective};
+    ///
+    /// let device = Device::flex();
+    /// let row = |v: [f32; 2]| Tensor::<2>::from_data([v], &device);
+    /// let (logp, mask) = (row([-1.0, -2.0]), Tensor::<2, Bool>::full([1, 2], true, &device));
+    /// let advantages = Tensor::<2>::from_data([[3.0]], &device);
+    /// let out = objective(logp.clone(), logp, advantages, mask, &Objective::Reinforce)?; // losses 3 and 6
+    /// let out = out.weighted(row([0.5, 2.0]))?;
+    /// assert_eq!(out.loss.into_data().to_vec::<f32>().unwrap(), [1.5, 12.0]);
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn weighted(mut self, weights: Tensor<2>) -> Result<Self> {
         let weights = expand("weights", weights, self.loss.dims())?;
         let weights = constant(weights, &self.mask, self.loss.dtype());
@@ -46,10 +60,25 @@ impl PerToken {
         Ok(self)
     }
 
-    /// Adds `beta` times a KL term, `[batch, time]`, with its graph.
+    /// Adds `beta` times a KL term (nats, `[batch, time]`, with its graph, from [`kl`](crate::kl())): GRPO's penalty,
+    /// [arXiv:2402.03300], equation 3. Values outside the mask are never read.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes differ.
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::{Objective, objective};
+    ///
+    /// let device = Device::flex();
+    /// let row = |v: [f32; 2]| Tensor::<2>::from_data([v], &device);
+    /// let (logp, mask) = (row([-1.0, -2.0]), Tensor::<2, Bool>::full([1, 2], true, &device));
+    /// let advantages = Tensor::<2>::from_data([[3.0]], &device);
+    /// let out = objective(logp.clone(), logp, advantages, mask, &Objective::Reinforce)?; // losses 3 and 6
+    /// let out = out.plus_kl(row([1.0, 2.0]), 0.5)?;
+    /// assert_eq!(out.loss.into_data().to_vec::<f32>().unwrap(), [3.5, 7.0]);
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn plus_kl(mut self, kl: Tensor<2>, beta: f64) -> Result<Self> {
         same_shape("kl", kl.dims(), self.loss.dims())?;
         let dtype = self.loss.dtype();
@@ -57,11 +86,27 @@ impl PerToken {
         Ok(self)
     }
 
-    /// Subtracts `coefficient` times the entropy (nats, `[batch, time]`, with its graph): the bonus for exploration.
-    /// The entropy enters the diagnostics, with a coefficient of zero too.
+    /// Subtracts `coefficient` times the entropy (nats, `[batch, time]`, with its graph): the bonus for exploration,
+    /// the last term of [arXiv:1707.06347], equation 9. The entropy enters the diagnostics, with a coefficient of zero
+    /// too. Values outside the mask are never read.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when the shapes differ.
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::{Objective, objective};
+    ///
+    /// let device = Device::flex();
+    /// let row = |v: [f32; 2]| Tensor::<2>::from_data([v], &device);
+    /// let (logp, mask) = (row([-1.0, -2.0]), Tensor::<2, Bool>::full([1, 2], true, &device));
+    /// let advantages = Tensor::<2>::from_data([[3.0]], &device);
+    /// let out = objective(logp.clone(), logp, advantages, mask, &Objective::Reinforce)?; // losses 3 and 6
+    /// let out = out.minus_entropy(row([1.0, 2.0]), 0.5)?;
+    /// assert_eq!(out.loss.into_data().to_vec::<f32>().unwrap(), [2.5, 5.0]);
+    /// assert_eq!(out.diagnostics.entropy, 3.0);
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn minus_entropy(mut self, entropy: Tensor<2>, coefficient: f64) -> Result<Self> {
         same_shape("entropy", entropy.dims(), self.loss.dims())?;
         let dtype = self.loss.dtype();
@@ -110,7 +155,23 @@ impl Objective {
         Self::PpoClip(PpoClip { clip: Clip { low, high }, ..PpoClip::default() })
     }
 
-    /// GSPO: the clipped ratio of the sequence's mean log-ratio. The paper's range is 3e-4 below and 4e-4 above.
+    /// GSPO: the clipped ratio of the sequence's mean log-ratio, [arXiv:2507.18071], equations 5 and 7. The paper's range
+    /// is 3e-4 below and 4e-4 above.
+    ///
+    /// ```
+    /// use burn::prelude::*;
+    /// use policy_gradient::{Objective, objective};
+    ///
+    /// let device = Device::flex();
+    /// let row = |v: [f32; 2]| Tensor::<2>::from_data([v], &device);
+    /// let mask = Tensor::<2, Bool>::full([1, 2], true, &device);
+    /// // Log-ratios 0.5 and -0.25: their mean is 0.125, and exp(0.125) lies beyond the range.
+    /// let (new, old) = (row([-1.0, -2.0]), row([-1.5, -1.75]));
+    /// let out = objective(new, old, row([3.0, 3.0]), mask, &Objective::gspo(3e-4, 4e-4))?;
+    /// let loss = out.loss.into_data().to_vec::<f32>().unwrap();
+    /// assert!(loss.iter().all(|l| (l + 3.0 * 1.0004).abs() < 1e-5));
+    /// # Ok::<(), policy_gradient::Error>(())
+    /// ```
     pub fn gspo(low: f64, high: f64) -> Self {
         Self::PpoClip(PpoClip {
             clip: Clip { low, high },

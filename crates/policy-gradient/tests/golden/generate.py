@@ -836,7 +836,8 @@ def presets():
             return leaf, total
 
         leaf, total = verl_loss("vanilla")
-        add("ppo_verl", total, leaf), add("rloo_verl", total, leaf)
+        for name in ("ppo_verl", "rloo_verl", "opo_verl", "remax_verl", "reinforce_pp_verl"):
+            add(name, total, leaf)
         total = total + 0.001 * verl.agg_loss(verl.kl_penalty(leaf, b.ref, "low_var_kl"), m, "token-mean")
         add("grpo_verl", total, leaf, {"ref_logp": b.ref})
         leaf, total = verl_loss("vanilla", low=0.2, high=0.28)
@@ -846,9 +847,11 @@ def presets():
         leaf, total = verl_loss("gspo", "seq-mean-token-mean", low=3e-4, high=4e-4)
         add("gspo_verl", total, leaf)
         for name, loss in (("gmpo_verl", "geo_mean"), ("cispo_verl", "cispo"), ("sapo_verl", "sapo"), ("dppo_tv_verl", "dppo_tv"),
-                           ("dppo_kl_verl", "dppo_kl")):
+                           ("dppo_kl_verl", "dppo_kl"), ("gpg_verl", "gpg")):
             leaf, total = verl_loss(loss)
             add(name, total, leaf)
+        leaf, total = verl_loss("kl_cov", ppo_kl_coef=0.1)  # Clip-Cov draws at random
+        add("kl_cov_verl", total, leaf)
 
         data = {"prompt_ids": torch.zeros(ROWS, 1), "prompt_mask": torch.ones(ROWS, 1), "completion_ids": torch.zeros(ROWS, TOKENS),
                 "completion_mask": m, "advantages": b.advantages.squeeze(1), "old_per_token_logps": b.old,
@@ -866,7 +869,7 @@ def presets():
             run = {"gmpo": trl_gmpo, "rloo": trl_rloo}.get(loss, trl_grpo)._compute_loss
             add(name, run(me, me.model, data), leaf)
 
-        for name in ("ppo_openrlhf", "grpo_openrlhf", "rloo_openrlhf"):
+        for name in ("ppo_openrlhf", "grpo_openrlhf", "rloo_openrlhf", "reinforce_pp_openrlhf"):
             leaf = b.leaf()
             add(name, openrlhf.PolicyLoss().forward(leaf, b.old, wide, m)[0], leaf)
 
