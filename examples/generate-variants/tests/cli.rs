@@ -287,8 +287,7 @@ fn controls_on_wrong_chains_breadth_and_depth() {
     good(&w.ask("broad.jsonl", &["--breadth", "6", "--approaches", "6", "--keep", "wrong"]));
     let (deep, broad) = (lines(&w.path("deep.jsonl")), lines(&w.path("broad.jsonl")));
     assert_eq!((deep.len(), broad.len()), (6, 6));
-    let questions =
-        |v: &[Value]| v.iter().map(|v| v["id"].to_string()).collect::<std::collections::BTreeSet<_>>().len();
+    let questions = |v: &[Value]| v.iter().map(|v| v["id"].to_string()).collect::<BTreeSet<_>>().len();
     assert_eq!((questions(&deep), questions(&broad)), (1, 6));
     good(&w.ask("few.jsonl", &["--keep", "wrong", "--instances", "5"]));
     assert_eq!(lines(&w.path("few.jsonl")).len(), 5);
