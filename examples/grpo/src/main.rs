@@ -141,7 +141,13 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
                 part.sort_by_key(Row::length);
                 let (gradients, update) = learn(&learner, &part, pad, &config, workers)?;
                 let (loss, norm) = update.sums();
-                if state.guard.check(state.updates, loss, norm)? == Step::Take {
+                let verdict = state.guard.check(state.updates, loss, norm);
+                if !matches!(verdict, Ok(Step::Take)) {
+                    // Left out, or the end of the run: its responses are kept for a look at them.
+                    let texts = update::texts(&part, speech.tokenizer())?;
+                    run.write_json(&format!("not-finite-update-{}.json", state.updates), &texts)?;
+                }
+                if verdict? == Step::Take {
                     learner = learner.step(lr, value_lr.unwrap_or(lr), gradients);
                 }
                 state.updates += 1;

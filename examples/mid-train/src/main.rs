@@ -136,19 +136,16 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         gradients.scale(1.0 / metrics.count.max(1.0));
         let norm = gradients.clip_global_norm(config.max_norm);
         let lr = schedule.at(step);
-        match state.guard.check(step, metrics.loss, norm)? {
-            Step::Take => model = optimizer.step(lr, model, gradients),
-            Step::Skip => {
-                let batch: Vec<&Example> = steps[step as usize]
-                    .iter()
-                    .flatten()
-                    .flatten()
-                    .map(|piece| &examples[piece.example])
-                    .collect();
-                let texts: Vec<String> =
-                    batch.iter().map(|example| show(example, |t| encoder.text(t))).collect();
-                run.write_json(&format!("skipped-step-{step}.json"), &texts)?;
-            }
+        let verdict = state.guard.check(step, metrics.loss, norm);
+        if !matches!(verdict, Ok(Step::Take)) {
+            // Left out, or the end of the run: its examples are kept for a look at them.
+            let pieces = steps[step as usize].iter().flatten().flatten();
+            let texts: Vec<String> =
+                pieces.map(|piece| show(&examples[piece.example], |tokens| encoder.text(tokens))).collect();
+            run.write_json(&format!("not-finite-step-{step}.json"), &texts)?;
+        }
+        if verdict? == Step::Take {
+            model = optimizer.step(lr, model, gradients);
         }
         let updated = Instant::now();
         state.tokens += metrics.count;
