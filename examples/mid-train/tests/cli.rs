@@ -136,6 +136,27 @@ fn kills_and_resumes_end_as_one_run() {
     assert_same_run(&world.path("whole"), &world.path("killed"));
 }
 
+#[test]
+fn noise_on_embeddings_changes_training_and_is_the_same_each_time() {
+    let world = World::new();
+    let config = world.path("noise.toml");
+    std::fs::write(&config, "neftune_alpha = 5.0\n").unwrap();
+    let config = config.display().to_string();
+    let losses = |run: &str, more: &[&str]| -> Vec<f64> {
+        success(&world.run(run, &[&["--steps", "4"], more].concat()));
+        let metrics = read_lines(&world.path(run).join("metrics.jsonl"));
+        metrics.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
+    };
+    let (plain, noisy) = (losses("plain", &[]), losses("noisy", &["--config", &config]));
+    assert!(
+        plain.iter().zip(&noisy).all(|(plain, noisy)| (plain - noisy).abs() > 1e-6),
+        "{plain:?} {noisy:?}"
+    );
+    assert_eq!(noisy, losses("again", &["--config", &config]));
+    std::fs::write(world.path("noise.toml"), "neftune_alpha = -1.0\n").unwrap();
+    world.refused(&["--config", &config], &["`neftune_alpha`", "-1"]);
+}
+
 /// One weight of the last norm is not a number, so no loss is.
 #[test]
 fn a_loss_that_is_not_finite_is_skipped_or_ends_the_run_and_its_batch_is_kept() {
