@@ -111,7 +111,8 @@ fn every_change_of_a_checkpoint_is_noticed_and_the_one_before_is_used() {
     let resumed = |changed: usize, bytes: &[u8]| {
         fs::create_dir_all(&newest).unwrap();
         for (place, name) in names.iter().enumerate() {
-            fs::write(newest.join(name), if place == changed { bytes } else { whole[place].as_slice() }).unwrap();
+            fs::write(newest.join(name), if place == changed { bytes } else { whole[place].as_slice() })
+                .unwrap();
         }
         fs::write(path.join("metrics.jsonl"), &metrics).unwrap();
         let mut run = RunFolder::create(&path, Existing::Resume).unwrap();
