@@ -169,10 +169,11 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         state.tokens += tokens as u64;
         line.extend(seen.metrics(lr, value_lr));
         line.extend(estimated);
+        let mut best = false;
         if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
             let found = rollouts::accuracy(&learner.sampler(), &held_out, &config, &speech, &stop, workers)?;
             line.insert("eval_accuracy".into(), json!(found));
-            run.mark_best(done, -found)?;
+            best = run.mark_best(done, -found)?;
         }
         let seconds = clock.elapsed().as_secs_f64();
         let rate = tokens as f64 / sampling_seconds;
@@ -185,7 +186,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
 
         // Checkpoint: the copies share storage with the model until its next step.
         let stopping = interrupt.is_raised_among(workers) && !last;
-        if stopping || last || done.is_multiple_of(config.checkpoint_every) {
+        if stopping || last || best || done.is_multiple_of(config.checkpoint_every) {
             let copy = learner.snapshot(&config);
             let text = serde_json::to_vec_pretty(&state)?;
             run.checkpoint_in_background(done, move |dir| -> Result<()> {

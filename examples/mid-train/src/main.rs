@@ -161,11 +161,12 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
             "gradient_norm": norm, "lr": lr, "tokens": metrics.count, "padding": metrics.padding(),
         });
         let last = done == total;
+        let mut best = false;
         if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
             let found = evaluate(&model, &held_out, pad, &device, &config, workers)?;
             line["eval_loss"] = json!(found.mean_loss());
             line["eval_accuracy"] = json!(found.accuracy());
-            run.mark_best(done, found.mean_loss())?;
+            best = run.mark_best(done, found.mean_loss())?;
             state.stopped = state.stop.as_mut().is_some_and(|stop| stop.update(found.mean_loss()));
         }
         let time = json!({
@@ -180,7 +181,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
 
         // Checkpoint: the copies share storage with the model until its next step.
         let stop = interrupt.is_raised_among(workers) && !last;
-        if stop || last || state.stopped || done.is_multiple_of(config.checkpoint_every) {
+        if stop || last || best || state.stopped || done.is_multiple_of(config.checkpoint_every) {
             let copy = Pretrained { model: model.valid(), ..pretrained.clone() };
             let moments = optimizer.state();
             let text = serde_json::to_vec_pretty(&state)?;

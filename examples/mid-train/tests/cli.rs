@@ -207,6 +207,7 @@ fn a_run_that_stops_improving_ends_early_and_stays_ended() {
     let json = |name: &str| serde_json::from_slice::<Value>(&read(name)).unwrap();
     assert_eq!(json("results.json")["early_stop"], true);
     assert_eq!(json("best.json")["step"], 1);
+    assert!(world.path("run/checkpoints/step-1/model.safetensors").exists(), "the best has a checkpoint");
     let before = read("model/model.safetensors");
     success(&world.resume("run", &options).output().unwrap());
     assert_eq!(read_lines(&world.path("run/metrics.jsonl")).len(), 3);
