@@ -126,6 +126,13 @@ impl CausalLm {
         self.run(inputs, |_| {})
     }
 
+    /// Hidden states as [`hidden`](Self::hidden) gives them, from embeddings `[batch, time, hidden]` that were changed on the
+    /// way, as by noise while training. Of the inputs' tokens only the shape counts.
+    #[must_use]
+    pub fn hidden_from(&self, embeddings: Tensor<3>, inputs: Inputs) -> Tensor<3> {
+        self.run_from(embeddings, inputs, |_| {})
+    }
+
     /// Logits of hidden states, `[batch, time, vocab]` in the parameters' type.
     #[must_use]
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
@@ -145,7 +152,11 @@ impl CausalLm {
     }
 
     /// The forward pass; `keep` receives the keys and values of each layer.
-    pub(crate) fn run(&self, inputs: Inputs, mut keep: impl FnMut(Keys)) -> Tensor<3> {
+    pub(crate) fn run(&self, inputs: Inputs, keep: impl FnMut(Keys)) -> Tensor<3> {
+        self.run_from(self.embed(inputs.tokens.clone()), inputs, keep)
+    }
+
+    fn run_from(&self, mut x: Tensor<3>, inputs: Inputs, mut keep: impl FnMut(Keys)) -> Tensor<3> {
         let Inputs { tokens, positions, segments } = inputs;
         let time = tokens.dims()[1];
         let device = tokens.device().inner();
@@ -158,7 +169,6 @@ impl CausalLm {
             }
         };
 
-        let mut x = self.embed(tokens);
         for layer in &self.layers {
             let (next, keys) = layer.forward(x, &table, segments.clone());
             keep(keys);
@@ -167,8 +177,9 @@ impl CausalLm {
         self.finish(x)
     }
 
-    /// Rows of the embedding, `[batch, time, hidden]`.
-    pub(crate) fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+    /// Rows of the embedding, `[batch, time, hidden]`, of tokens `[batch, time]`.
+    #[must_use]
+    pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [batch, time] = tokens.dims();
         let weight = self.embed_tokens.val();
         let width = weight.dims()[1];

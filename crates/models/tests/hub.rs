@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -130,6 +131,56 @@ fn shards_are_fetched_and_a_missing_one_is_noticed() {
     std::fs::remove_file(&shard).unwrap();
     assert_eq!(hub.folder("owner/tiny").unwrap(), folder);
     assert!(shard.exists(), "fetched again");
+}
+
+/// The variables of Python's `huggingface_hub`. Each case runs in a process of its own, which is this test again.
+#[test]
+fn the_environment_says_where_and_whether_to_ask() {
+    const CHILD: &str = "POLYA_HUB_CHILD";
+    if std::env::var(CHILD).is_ok() {
+        let Hub { endpoint, cache, token, offline } = Hub::from_env();
+        println!("hub: {endpoint} {} {token:?} {offline}.", cache.display());
+        if let Err(error) = Pretrained::load("owner/tiny", &LoadOptions::new(&Device::flex())) {
+            println!("refused: {error}");
+        }
+        return;
+    }
+    let ask = |variables: &[(&str, &Path)]| -> String {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "the_environment_says_where_and_whether_to_ask", "--nocapture"]);
+        for name in ["HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"] {
+            command.env_remove(name);
+        }
+        let output = command.env(CHILD, "1").envs(variables.iter().copied()).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && said.contains("hub: "), "{said}");
+        said
+    };
+    let home = TempDir::new().unwrap();
+    let (place, yes) = (home.path(), Path::new("1"));
+    let hub = place.join("hub");
+    // Nothing is there yet, and nobody is asked.
+    let said = ask(&[("HF_HOME", place), ("HF_HUB_OFFLINE", yes)]);
+    assert!(said.contains(&format!("hub: https://huggingface.co {} None true.", hub.display())), "{said}");
+    assert!(said.contains("refused: ") && said.contains("HF_HUB_OFFLINE"), "{said}");
+    // Fetched before, a name loads without a server.
+    let stand = Stand::new(files("stories260K"));
+    stand.hub(&hub).folder("owner/tiny").unwrap();
+    let said = ask(&[("HF_HOME", place), ("HF_HUB_OFFLINE", yes)]);
+    assert!(!said.contains("refused"), "{said}");
+    let said =
+        ask(&[("HF_HOME", Path::new("/nowhere")), ("HF_HUB_CACHE", hub.as_path()), ("HF_HUB_OFFLINE", yes)]);
+    assert!(!said.contains("refused"), "{said}");
+    // A token, from its file or given, and another server, which nobody answers at.
+    std::fs::write(place.join("token"), "of-the-file\n").unwrap();
+    let nobody = Path::new("http://127.0.0.1:9");
+    let said = ask(&[("HF_HOME", place), ("HF_ENDPOINT", nobody)]);
+    assert!(
+        said.contains("hub: http://127.0.0.1:9 ") && said.contains("Some(\"of-the-file\") false."),
+        "{said}"
+    );
+    let said = ask(&[("HF_HOME", place), ("HF_ENDPOINT", nobody), ("HF_TOKEN", Path::new("given"))]);
+    assert!(said.contains("Some(\"given\") false."), "{said}");
 }
 
 #[test]

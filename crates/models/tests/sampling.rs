@@ -1,11 +1,13 @@
 //! Laws of sampling and scoring on a small random model.
 #![allow(deprecated)] // burn-ndarray is deprecated upstream.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use models::{
-    CausalLm, Config, Finish, Inputs, LlamaShape, Request, Sample, Sampling, ScoreOptions, Scored, generate,
-    score,
+    CausalLm, Config, Finish, Flow, Inputs, LlamaShape, Request, Sample, Sampled, Sampling, ScoreOptions,
+    Scored, Watch, generate, mean_hidden, score,
 };
 
 fn model(device: &Device) -> CausalLm {
@@ -83,6 +85,117 @@ fn the_cache_equals_recomputation_and_score_agrees() {
                 assert!((x - y).abs() < 1e-4, "{x} {y}");
             }
         }
+    }
+}
+
+/// Watches samples grow; ends each after `at_most` tokens.
+struct Grow {
+    at_most: usize,
+    texts: BTreeMap<(usize, usize), Vec<u32>>,
+    running: BTreeSet<(usize, usize)>,
+    /// The most samples that were under way at once.
+    most: usize,
+}
+
+impl Grow {
+    fn new(at_most: usize) -> Self {
+        Self { at_most, texts: BTreeMap::new(), running: BTreeSet::new(), most: 0 }
+    }
+}
+
+impl Watch for Grow {
+    fn token(&mut self, sampled: Sampled<'_>) -> Flow {
+        let key = (sampled.request, sampled.sample);
+        self.running.insert(key);
+        self.most = self.most.max(self.running.len());
+        let text = self.texts.entry(key).or_default();
+        text.push(*sampled.tokens.last().unwrap());
+        assert_eq!(text.as_slice(), sampled.tokens, "one token at a time");
+        if text.len() == self.at_most { Flow::Stop } else { Flow::Continue }
+    }
+
+    fn finished(&mut self, request: usize, sample: usize, result: &Sample) {
+        assert!(self.running.remove(&(request, sample)), "it ends once, after its tokens");
+        assert_eq!(self.texts[&(request, sample)], result.tokens);
+    }
+}
+
+#[test]
+fn a_memory_budget_decides_how_many_rows_share_a_batch() {
+    // Keys and values of two layers with two heads of eight numbers in f32, for prompts of 11 tokens and 20 new ones.
+    let row = 2 * 2 * 2 * 8 * 4 * (11 + 20);
+    let prompt = |id: u32| (0..11).map(|i| (i * 7 + id) % 61).collect::<Vec<u32>>();
+    let requests: Vec<Request> =
+        (0..4).map(|id| Request { id, prompt: prompt(id as u32), samples: 2 }).collect();
+    for device in [Device::flex(), Device::ndarray()] {
+        let model = model(&device);
+        let all = generate(&model, &requests, &sampling(), &mut ()).unwrap();
+        for (memory_budget, most) in [(0, 1), (row, 1), (3 * row, 3), (4 * row - 1, 3), (100 * row, 8)] {
+            let mut grow = Grow::new(usize::MAX);
+            let sampling = Sampling { memory_budget, ..sampling() };
+            close(&all, &generate(&model, &requests, &sampling, &mut grow).unwrap());
+            assert_eq!(grow.most, most, "rows at once in {memory_budget} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_watcher_sees_every_token_and_ends_a_sample() {
+    let model = model(&Device::flex());
+    let all = generate(&model, &requests(), &sampling(), &mut ()).unwrap();
+    let cut = generate(&model, &requests(), &sampling(), &mut Grow::new(3)).unwrap();
+    let mut shortened = 0;
+    for (whole, cut) in all.iter().flatten().zip(cut.iter().flatten()) {
+        assert_eq!(cut.tokens, whole.tokens[..whole.tokens.len().min(3)]);
+        assert_eq!(cut.finish, Finish::Stop);
+        shortened += usize::from(cut.tokens.len() < whole.tokens.len());
+    }
+    assert!(shortened > 5, "{shortened} samples were shortened");
+}
+
+/// Without truncation the distribution that is drawn from is the model's at the temperature.
+#[test]
+fn log_probabilities_of_sampling_are_those_of_score_at_the_temperature() {
+    for device in [Device::flex(), Device::ndarray()] {
+        let model = model(&device);
+        let requests = requests();
+        let samples = generate(&model, &requests, &sampling(), &mut ()).unwrap();
+        let options = ScoreOptions { temperature: 0.9, ..ScoreOptions::default() };
+        for (request, samples) in requests.iter().zip(&samples) {
+            let sequence = |sample: &Sample| Scored {
+                tokens: [request.prompt.as_slice(), &sample.tokens].concat(),
+                prompt_length: request.prompt.len(),
+            };
+            let scores = score(&model, &samples.iter().map(sequence).collect::<Vec<_>>(), &options).unwrap();
+            for (sample, scores) in samples.iter().zip(scores) {
+                assert_eq!(sample.sampling_logprobs.len(), scores.len());
+                let pairs = sample.sampling_logprobs.iter().zip(&scores);
+                assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-4), "{pairs:?}");
+                assert_ne!(sample.sampling_logprobs, sample.logprobs);
+            }
+        }
+    }
+}
+
+#[test]
+fn mean_hidden_states_are_means_over_the_tokens_alone() {
+    for device in [Device::flex(), Device::ndarray()] {
+        let model = model(&device);
+        let rows: [&[u32]; 4] = [&[1, 5, 9], &[4, 4, 8, 60, 2, 33, 17], &[60], &[7, 3]];
+        // Two batches, each with padding.
+        let options = ScoreOptions { batch_tokens: 14, ..ScoreOptions::default() };
+        let found = mean_hidden(&model, &rows, &options).unwrap();
+        for (row, found) in rows.iter().zip(&found) {
+            let ids: Vec<i64> = row.iter().map(|token| i64::from(*token)).collect();
+            let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, row.len()]), &device);
+            let hidden: Vec<f32> = model.hidden(Inputs::new(tokens)).into_data().iter::<f32>().collect();
+            assert_eq!(found.len(), 32);
+            for (place, found) in found.iter().enumerate() {
+                let mean = hidden.iter().skip(place).step_by(32).sum::<f32>() / row.len() as f32;
+                assert!((mean - found).abs() < 1e-5, "{row:?}: {mean} {found}");
+            }
+        }
+        assert!(mean_hidden(&model, &[&[]], &options).unwrap_err().to_string().contains("no tokens"));
     }
 }
 

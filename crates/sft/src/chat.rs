@@ -18,7 +18,7 @@ pub struct Message {
 pub struct ChatTokens {
     /// Token ids.
     pub tokens: Vec<u32>,
-    /// Whether an assistant wrote the token, its end of turn included; `None` when the template does not tell.
+    /// Whether an assistant wrote the token; `None` when the template does not tell.
     pub assistant: Option<Vec<bool>>,
 }
 
@@ -102,7 +102,7 @@ pub fn encode<E: ChatEncode + ?Sized>(
             let completion = encoder.encode_text(completion, false).map_err(failed)?;
             let mut example = Example::prompt_completion(prompt.tokens, completion);
             if labels == Labels::Assistant {
-                mark(&mut example, prompt.assistant.as_deref())?;
+                mark(&mut example, prompt.assistant.as_deref(), encoder.end_token())?;
             }
             example
         }
@@ -111,7 +111,7 @@ pub fn encode<E: ChatEncode + ?Sized>(
             let mut example = Example { learn: vec![false; whole.tokens.len()], tokens: whole.tokens };
             match labels {
                 Labels::All => {}
-                Labels::Assistant => mark(&mut example, whole.assistant.as_deref())?,
+                Labels::Assistant => mark(&mut example, whole.assistant.as_deref(), encoder.end_token())?,
                 Labels::Completion => {
                     let Some((last, before)) =
                         messages.split_last().filter(|(last, _)| last.role == "assistant")
@@ -158,7 +158,8 @@ fn trim_after_end(example: &mut Example, end: Option<u32>) {
     }
 }
 
-fn mark(example: &mut Example, assistant: Option<&[bool]>) -> Result<(), Error> {
+/// Learns what the template marks, and the end token right after it: a template may close its mark before that token.
+fn mark(example: &mut Example, assistant: Option<&[bool]>, end: Option<u32>) -> Result<(), Error> {
     let Some(assistant) = assistant else {
         let reason = "the chat template does not mark what the assistant wrote (`{% generation %}`): \
                       learn the completion or all tokens instead";
@@ -166,6 +167,12 @@ fn mark(example: &mut Example, assistant: Option<&[bool]>) -> Result<(), Error> 
     };
     for (learn, marked) in example.learn.iter_mut().zip(assistant) {
         *learn |= marked;
+    }
+    for index in 1..example.len() {
+        let [before, token] = [index - 1, index].map(|place| Some(example.tokens[place]));
+        if example.learn[index - 1] && before != end && token == end {
+            example.learn[index] = true;
+        }
     }
     Ok(())
 }

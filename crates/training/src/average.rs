@@ -7,7 +7,8 @@ use crate::parameters::replace;
 
 /// An exponential moving average of a module's parameters, in f32: `a <- decay a + (1 - decay) p`.
 ///
-/// It starts at the first parameters it sees, so it needs no bias correction.
+/// It starts at the first parameters it sees, so it needs no bias correction. A checkpoint holds it as a model: save what
+/// [`apply`](Self::apply) gives, and let a new average see that first when the run goes on (exact for parameters in f32).
 #[derive(Clone, Debug)]
 pub struct WeightAverage {
     decay: f64,

@@ -141,7 +141,13 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
                 part.sort_by_key(Row::length);
                 let (gradients, update) = learn(&learner, &part, pad, &config, workers)?;
                 let (loss, norm) = update.sums();
-                if state.guard.check(state.updates, loss, norm)? == Step::Take {
+                let verdict = state.guard.check(state.updates, loss, norm);
+                if !matches!(verdict, Ok(Step::Take)) {
+                    // Left out, or the end of the run: its responses are kept for a look at them.
+                    let texts = update::texts(&part, speech.tokenizer())?;
+                    run.write_json(&format!("not-finite-update-{}.json", state.updates), &texts)?;
+                }
+                if verdict? == Step::Take {
                     learner = learner.step(lr, value_lr.unwrap_or(lr), gradients);
                 }
                 state.updates += 1;
@@ -163,10 +169,11 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         state.tokens += tokens as u64;
         line.extend(seen.metrics(lr, value_lr));
         line.extend(estimated);
+        let mut best = false;
         if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
             let found = rollouts::accuracy(&learner.sampler(), &held_out, &config, &speech, &stop, workers)?;
             line.insert("eval_accuracy".into(), json!(found));
-            run.mark_best(done, -found)?;
+            best = run.mark_best(done, -found)?;
         }
         let seconds = clock.elapsed().as_secs_f64();
         let rate = tokens as f64 / sampling_seconds;
@@ -179,7 +186,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
 
         // Checkpoint: the copies share storage with the model until its next step.
         let stopping = interrupt.is_raised_among(workers) && !last;
-        if stopping || last || done.is_multiple_of(config.checkpoint_every) {
+        if stopping || last || best || done.is_multiple_of(config.checkpoint_every) {
             let copy = learner.snapshot(&config);
             let text = serde_json::to_vec_pretty(&state)?;
             run.checkpoint_in_background(done, move |dir| -> Result<()> {

@@ -1,7 +1,7 @@
 //! The gradient of one update, and what happened in it.
 
 use anyhow::Result;
-use models::Inputs;
+use models::{Inputs, Tokenizer};
 use policy_gradient::{
     Aggregation, Diagnostics, Rollout, RolloutBatch, aggregate, kl, objective, token_log_probs, value_loss,
 };
@@ -24,6 +24,16 @@ impl Row<'_> {
     pub fn length(&self) -> usize {
         self.rollout.prompt.len() + self.rollout.response.len()
     }
+}
+
+/// Prompts and responses as texts, special tokens included, and what each was worth.
+pub fn texts(rows: &[Row], tokenizer: &Tokenizer) -> Result<Vec<Value>> {
+    let one = |row: &Row| -> Result<Value> {
+        let Rollout { prompt, response, advantage, .. } = row.rollout;
+        let (prompt, response) = (tokenizer.decode(prompt, false)?, tokenizer.decode(response, false)?);
+        Ok(json!({"prompt": prompt, "response": response, "advantage": advantage}))
+    };
+    rows.iter().map(one).collect()
 }
 
 /// What happened in one update, or in several.

@@ -160,6 +160,34 @@ fn several_updates_and_dynamic_sampling() {
     );
 }
 
+/// The first update throws the weights so far off that the second has no numbers.
+#[test]
+fn an_update_that_is_not_finite_is_left_out_and_its_responses_are_kept() {
+    let world = World::new();
+    success(&world.run("run", &["--lr", "1e15", "--steps", "1", "--minibatches", "2"]));
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(world.path("run").join(name)).unwrap()).unwrap()
+    };
+    let results = read("results.json");
+    assert_eq!((results["updates"].as_u64(), results["skipped"].as_u64()), (Some(2), Some(1)));
+    let kept = read("not-finite-update-1.json");
+    let kept = kept.as_array().unwrap();
+    assert_eq!(kept.len(), 4, "half of two groups of four");
+    assert!(kept.iter().all(|r| r["prompt"].as_str().unwrap().contains("Question")), "{kept:?}");
+    assert!(kept.iter().all(|r| !r["response"].as_str().unwrap().is_empty()), "{kept:?}");
+    assert!(!world.path("run/not-finite-update-0.json").exists());
+
+    let strict = "skip_at_most = 0\nquestions = 2\nsamples = 4\nmax_new_tokens = 24\n\
+        [rewards]\nlength = 1.0\nlength_buffer = 24\nunfinished = true\n";
+    let config = world.write("strict.toml", strict);
+    let options = ["--config", &config, "--lr", "1e15", "--steps", "1", "--minibatches", "2"];
+    let output = world.run("stopped", &options);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("not finite"), "{said}");
+    assert!(world.path("stopped/not-finite-update-1.json").exists());
+}
+
 #[test]
 fn kills_and_resumes_end_as_one_run() {
     let world = World::new();

@@ -140,6 +140,8 @@ pub struct Config {
     /// The form of the final answer that questions ask for.
     pub answer_format: AnswerFormat,
     label_smoothing: f64,
+    /// Noise on embeddings while training (NEFTune); 0 adds none, 5 is the least that its authors tried.
+    pub neftune_alpha: f64,
     pub labels: Labels,
     truncation: Truncation,
     packing: Packing,
@@ -183,6 +185,7 @@ impl Default for Config {
             style: Style::Base,
             answer_format: AnswerFormat::Boxed,
             label_smoothing: 0.0,
+            neftune_alpha: 0.0,
             labels: Labels::Completion,
             truncation: Truncation::KeepStart,
             packing: Packing::None,

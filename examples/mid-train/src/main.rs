@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use clap::Parser;
 use config::{Args, Config};
-use models::{Inputs, LoadOptions, Pretrained};
+use models::{CausalLm, Inputs, LoadOptions, Pretrained};
 use serde_json::json;
-use sft::{Batch, Example, Row, TokenMetrics, batches, cross_entropy, prepare, show};
+use sft::{Batch, Example, Piece, Row, TokenMetrics, batches, cross_entropy, neftune, prepare, show};
 use training::{
     AdamW, EarlyStop, Environment, Existing, GradientReducer, Gradients, Interrupt, NonFinite, Progress,
-    RunFolder, Step,
+    RunFolder, Step, stream,
 };
 
 #[global_allocator]
@@ -121,10 +121,12 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         let mut gradients = Gradients::new();
         let mut metrics = TokenMetrics::default();
         let mut passes = Duration::ZERO;
-        for rows in training::shard(&steps[step as usize], workers) {
+        let micro_batches: Vec<(usize, &Vec<Row>)> = steps[step as usize].iter().enumerate().collect();
+        for (number, rows) in training::shard(&micro_batches, workers) {
             let batch = Batch::from_rows(rows, &examples, pad, &device)?;
             let pass = Instant::now();
-            let loss = cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &config.loss())?;
+            let hidden = hidden(&model, &batch, rows, &config, (step, *number));
+            let loss = cross_entropy(hidden, model.head(), &batch, &config.loss())?;
             metrics.add(&loss.metrics());
             gradients.add(loss.sum.backward(), &model);
             passes += pass.elapsed();
@@ -136,19 +138,16 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         gradients.scale(1.0 / metrics.count.max(1.0));
         let norm = gradients.clip_global_norm(config.max_norm);
         let lr = schedule.at(step);
-        match state.guard.check(step, metrics.loss, norm)? {
-            Step::Take => model = optimizer.step(lr, model, gradients),
-            Step::Skip => {
-                let batch: Vec<&Example> = steps[step as usize]
-                    .iter()
-                    .flatten()
-                    .flatten()
-                    .map(|piece| &examples[piece.example])
-                    .collect();
-                let texts: Vec<String> =
-                    batch.iter().map(|example| show(example, |t| encoder.text(t))).collect();
-                run.write_json(&format!("skipped-step-{step}.json"), &texts)?;
-            }
+        let verdict = state.guard.check(step, metrics.loss, norm);
+        if !matches!(verdict, Ok(Step::Take)) {
+            // Left out, or the end of the run: its examples are kept for a look at them.
+            let pieces = steps[step as usize].iter().flatten().flatten();
+            let texts: Vec<String> =
+                pieces.map(|piece| show(&examples[piece.example], |tokens| encoder.text(tokens))).collect();
+            run.write_json(&format!("not-finite-step-{step}.json"), &texts)?;
+        }
+        if verdict? == Step::Take {
+            model = optimizer.step(lr, model, gradients);
         }
         let updated = Instant::now();
         state.tokens += metrics.count;
@@ -162,11 +161,12 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
             "gradient_norm": norm, "lr": lr, "tokens": metrics.count, "padding": metrics.padding(),
         });
         let last = done == total;
+        let mut best = false;
         if !held_out.is_empty() && (last || done.is_multiple_of(config.eval_every)) {
             let found = evaluate(&model, &held_out, pad, &device, &config, workers)?;
             line["eval_loss"] = json!(found.mean_loss());
             line["eval_accuracy"] = json!(found.accuracy());
-            run.mark_best(done, found.mean_loss())?;
+            best = run.mark_best(done, found.mean_loss())?;
             state.stopped = state.stop.as_mut().is_some_and(|stop| stop.update(found.mean_loss()));
         }
         let time = json!({
@@ -181,7 +181,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
 
         // Checkpoint: the copies share storage with the model until its next step.
         let stop = interrupt.is_raised_among(workers) && !last;
-        if stop || last || state.stopped || done.is_multiple_of(config.checkpoint_every) {
+        if stop || last || best || state.stopped || done.is_multiple_of(config.checkpoint_every) {
             let copy = Pretrained { model: model.valid(), ..pretrained.clone() };
             let moments = optimizer.state();
             let text = serde_json::to_vec_pretty(&state)?;
@@ -226,6 +226,11 @@ fn plan(examples: &[Example], config: &Config) -> Result<Vec<Vec<Vec<Row>>>> {
     ensure!(config.accumulate > 0, "`accumulate` must be at least 1, found 0");
     ensure!(config.checkpoint_every > 0, "`checkpoint_every` must be at least 1, found 0");
     ensure!(config.eval_every > 0, "`eval_every` must be at least 1, found 0");
+    let alpha = config.neftune_alpha;
+    ensure!(
+        alpha >= 0.0 && alpha.is_finite(),
+        "`neftune_alpha` must be 0 (off) or a positive number, found {alpha}"
+    );
     let mut steps = Vec::new();
     let wanted = config.steps.map(|steps| steps as usize);
     for epoch in 0.. {
@@ -257,6 +262,23 @@ fn digest(config: &Config, examples: &[&[Example]]) -> Result<u64> {
     Ok(hasher.finish())
 }
 
+/// Hidden states of a micro-batch, of embeddings with noise where that is asked for.
+fn hidden(
+    model: &CausalLm,
+    batch: &Batch,
+    rows: &[Row],
+    config: &Config,
+    (step, number): (u64, usize),
+) -> Tensor<3> {
+    if config.neftune_alpha == 0.0 {
+        return model.hidden(inputs(batch));
+    }
+    let lengths: Vec<usize> = rows.iter().map(|row| row.iter().map(Piece::fed).sum()).collect();
+    let mut random = stream(config.seed, "neftune", step, number as u64, 0);
+    let noisy = neftune(model.embed(batch.tokens.clone()), &lengths, config.neftune_alpha, &mut random);
+    model.hidden_from(noisy, inputs(batch))
+}
+
 fn inputs(batch: &Batch) -> Inputs {
     Inputs {
         tokens: batch.tokens.clone(),
@@ -267,7 +289,7 @@ fn inputs(batch: &Batch) -> Inputs {
 
 /// Loss and accuracy on held-out examples, in order, without a graph.
 fn evaluate(
-    model: &models::CausalLm,
+    model: &CausalLm,
     examples: &[Example],
     pad: u32,
     device: &Device,

@@ -1,7 +1,7 @@
 //! The program from the command line, on a tiny folder of random weights.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -134,6 +134,109 @@ fn kills_and_resumes_end_as_one_run() {
     success(&world.run("whole", &options));
     kill_and_resume(kills(), &world.path("killed/metrics.jsonl"), || world.resume("killed", &options));
     assert_same_run(&world.path("whole"), &world.path("killed"));
+}
+
+#[test]
+fn noise_on_embeddings_changes_training_and_is_the_same_each_time() {
+    let world = World::new();
+    let config = world.path("noise.toml");
+    std::fs::write(&config, "neftune_alpha = 5.0\n").unwrap();
+    let config = config.display().to_string();
+    let losses = |run: &str, more: &[&str]| -> Vec<f64> {
+        success(&world.run(run, &[&["--steps", "4"], more].concat()));
+        let metrics = read_lines(&world.path(run).join("metrics.jsonl"));
+        metrics.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
+    };
+    let (plain, noisy) = (losses("plain", &[]), losses("noisy", &["--config", &config]));
+    assert!(
+        plain.iter().zip(&noisy).all(|(plain, noisy)| (plain - noisy).abs() > 1e-6),
+        "{plain:?} {noisy:?}"
+    );
+    assert_eq!(noisy, losses("again", &["--config", &config]));
+    std::fs::write(world.path("noise.toml"), "neftune_alpha = -1.0\n").unwrap();
+    world.refused(&["--config", &config], &["`neftune_alpha`", "-1"]);
+}
+
+/// One weight of the last norm is not a number, so no loss is.
+#[test]
+fn a_loss_that_is_not_finite_is_skipped_or_ends_the_run_and_its_batch_is_kept() {
+    let world = World::new();
+    let weights = world.path("base/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&weights, bytes).unwrap();
+    let kept = |run: &str, step: u64| -> Vec<String> {
+        let path = world.path(run).join(format!("not-finite-step-{step}.json"));
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+
+    success(&world.run("skipped", &["--steps", "3"]));
+    let results: Value =
+        serde_json::from_slice(&std::fs::read(world.path("skipped/results.json")).unwrap()).unwrap();
+    assert_eq!(results["skipped"], 3);
+    for step in 0..3 {
+        let texts = kept("skipped", step);
+        assert_eq!(texts.len(), 4, "two micro-batches of two rows: {texts:?}");
+        assert!(texts.iter().all(|text| text.contains('⟦')), "{texts:?}");
+    }
+
+    let config = world.path("stop.toml");
+    std::fs::write(&config, "skip_at_most = 0\n").unwrap();
+    let output = world.run("stopped", &["--steps", "3", "--config", &config.display().to_string()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("error: step 0: the loss is not finite"), "{said}");
+    assert_eq!(kept("stopped", 0).len(), 4);
+}
+
+/// Without clipped gradients and decay nothing moves, so nothing improves.
+#[test]
+fn a_run_that_stops_improving_ends_early_and_stays_ended() {
+    let world = World::new();
+    let config = world.path("patient.toml");
+    let text = "eval_every = 1\npatience = 2\nmax_norm = 0.0\nweight_decay = 0.0\n";
+    std::fs::write(&config, text).unwrap();
+    let (config, eval) = (config.display().to_string(), world.path("data.jsonl").display().to_string());
+    let options = ["--steps", "50", "--config", &config, "--eval", &eval];
+    let read = |name: &str| std::fs::read(world.path("run").join(name)).unwrap();
+    success(&world.run("run", &options));
+    let metrics = read_lines(&world.path("run/metrics.jsonl"));
+    assert_eq!(metrics.len(), 3, "the best is the first, and two more did not improve on it");
+    assert_eq!(metrics[0]["eval_loss"], metrics[2]["eval_loss"]);
+    let json = |name: &str| serde_json::from_slice::<Value>(&read(name)).unwrap();
+    assert_eq!(json("results.json")["early_stop"], true);
+    assert_eq!(json("best.json")["step"], 1);
+    assert!(world.path("run/checkpoints/step-1/model.safetensors").exists(), "the best has a checkpoint");
+    let before = read("model/model.safetensors");
+    success(&world.resume("run", &options).output().unwrap());
+    assert_eq!(read_lines(&world.path("run/metrics.jsonl")).len(), 3);
+    assert_eq!(read("model/model.safetensors"), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_finishes_the_step_and_saves() {
+    let world = World::new();
+    let options = ["--steps", "300", "--checkpoint-every", "1000"];
+    success(&world.run("whole", &options));
+    let mut command = world.command("stopped", &options);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = world.path("stopped/metrics.jsonl");
+    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 5 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before five steps were logged");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("go on with --resume"), "{said}");
+    let done = read_lines(&log).len();
+    assert!((5..300).contains(&done), "stopped after {done} steps");
+    let said = success(&world.resume("stopped", &options).output().unwrap());
+    assert!(said.contains(&format!("resuming after step {done} of 300")), "{said}");
+    assert_same_run(&world.path("whole"), &world.path("stopped"));
 }
 
 #[cfg(unix)]
