@@ -122,7 +122,7 @@ impl Pretrained {
     /// `tokenizer.json`, `tokenizer_config.json` and chat templates.
     ///
     /// Files are untrusted: everything is checked before memory is taken for it. Tensors are read one by one, so that
-    /// loading takes the parameters' own size and at most two tensors more.
+    /// loading takes the parameters' own size and at most one tensor more.
     ///
     /// # Errors
     /// If a file is missing, malformed, or contradicts another; the error names file, tensor, expected and found.
