@@ -1,6 +1,12 @@
 //! Shared by the tests of crates and programs: a tiny model folder, and files beside it.
 #![forbid(unsafe_code)]
 
+/// The loops that the READMEs of `sft` and `training` begin with, which need crates that these don't depend on.
+#[cfg(doctest)]
+#[doc = include_str!("../../crates/sft/README.md")]
+#[doc = include_str!("../../crates/training/README.md")]
+struct Readmes;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;

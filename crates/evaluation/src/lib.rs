@@ -1,6 +1,10 @@
 //! Benchmarks, pass@k, intervals, composition of approaches, and diversity measures.
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod composition;
 pub mod datasets;
 mod diversity;

@@ -21,6 +21,10 @@
 //! [`host`] has the pieces of a decoding step on slices instead of tensors.
 #![forbid(unsafe_code)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod adamw;
 mod attention;
 pub mod composed;

@@ -3,22 +3,24 @@
 
 mod config;
 mod data;
+mod passes;
+mod plan;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
 use clap::Parser;
 use config::{Args, Config};
-use models::{CausalLm, Inputs, LoadOptions, Pretrained};
+use models::{LoadOptions, Pretrained};
+use passes::{evaluate, hidden, sum};
+use plan::{digest, plan, show_first};
 use serde_json::json;
-use sft::{Batch, Example, Piece, Row, TokenMetrics, batches, cross_entropy, neftune, prepare, show};
+use sft::{Batch, Example, Row, TokenMetrics, cross_entropy, prepare, show};
 use training::{
     AdamW, EarlyStop, Environment, Existing, GradientReducer, Gradients, Interrupt, NonFinite, Progress,
-    RunFolder, Step, stream,
+    RunFolder, Step,
 };
 
 #[global_allocator]
@@ -219,101 +221,4 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     run.write_json("timing.json", &timing)?;
     println!("{}", output.display());
     Ok(ExitCode::SUCCESS)
-}
-
-/// The micro-batches of every step, over all epochs.
-fn plan(examples: &[Example], config: &Config) -> Result<Vec<Vec<Vec<Row>>>> {
-    ensure!(config.accumulate > 0, "`accumulate` must be at least 1, found 0");
-    ensure!(config.checkpoint_every > 0, "`checkpoint_every` must be at least 1, found 0");
-    ensure!(config.eval_every > 0, "`eval_every` must be at least 1, found 0");
-    let alpha = config.neftune_alpha;
-    ensure!(
-        alpha >= 0.0 && alpha.is_finite(),
-        "`neftune_alpha` must be 0 (off) or a positive number, found {alpha}"
-    );
-    let mut steps = Vec::new();
-    let wanted = config.steps.map(|steps| steps as usize);
-    for epoch in 0.. {
-        if wanted.map_or(epoch >= config.epochs, |wanted| steps.len() >= wanted) {
-            break;
-        }
-        let epoch = batches(examples, &config.batch_plan(), config.seed, epoch)?;
-        steps.extend(epoch.chunks(config.accumulate).map(<[Vec<Row>]>::to_vec));
-    }
-    steps.truncate(wanted.unwrap_or(usize::MAX));
-    ensure!(!steps.is_empty(), "there is nothing to do: `steps` or `epochs` is 0");
-    Ok(steps)
-}
-
-/// What all workers saw together.
-fn sum(metrics: &TokenMetrics, workers: &mut dyn GradientReducer) -> TokenMetrics {
-    let mut sums = metrics.sums();
-    workers.sum_f64(&mut sums);
-    sums.into()
-}
-
-/// What workers must have in common to take the same steps.
-fn digest(config: &Config, examples: &[&[Example]]) -> Result<u64> {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(config)?.hash(&mut hasher);
-    for example in examples.iter().copied().flatten() {
-        (&example.tokens, &example.learn).hash(&mut hasher);
-    }
-    Ok(hasher.finish())
-}
-
-/// Hidden states of a micro-batch, of embeddings with noise where that is asked for.
-fn hidden(
-    model: &CausalLm,
-    batch: &Batch,
-    rows: &[Row],
-    config: &Config,
-    (step, number): (u64, usize),
-) -> Tensor<3> {
-    if config.neftune_alpha == 0.0 {
-        return model.hidden(inputs(batch));
-    }
-    let lengths: Vec<usize> = rows.iter().map(|row| row.iter().map(Piece::fed).sum()).collect();
-    let mut random = stream(config.seed, "neftune", step, number as u64, 0);
-    let noisy = neftune(model.embed(batch.tokens.clone()), &lengths, config.neftune_alpha, &mut random);
-    model.hidden_from(noisy, inputs(batch))
-}
-
-fn inputs(batch: &Batch) -> Inputs {
-    Inputs {
-        tokens: batch.tokens.clone(),
-        positions: batch.positions.clone(),
-        segments: batch.segments.clone(),
-    }
-}
-
-/// Loss and accuracy on held-out examples, in order, without a graph.
-fn evaluate(
-    model: &CausalLm,
-    examples: &[Example],
-    pad: u32,
-    device: &Device,
-    config: &Config,
-    workers: &mut dyn GradientReducer,
-) -> Result<TokenMetrics> {
-    let model = model.valid();
-    let mut total = TokenMetrics::default();
-    let parts: Vec<&[Example]> = examples.chunks(config.rows).collect();
-    for part in training::shard(&parts, workers) {
-        let batch = Batch::collate(&part.iter().collect::<Vec<_>>(), pad, device)?;
-        let loss = sft::LossConfig { accuracy: true, ..sft::LossConfig::default() };
-        total.add(&cross_entropy(model.hidden(inputs(&batch)), model.head(), &batch, &loss)?.metrics());
-    }
-    Ok(sum(&total, workers))
-}
-
-/// The first batch with its mask: what stands between the brackets is learned.
-fn show_first(rows: &[Row], examples: &[Example], encoder: &data::Encoder) {
-    eprintln!("the first batch; what is learned stands in ⟦ ⟧:");
-    for piece in rows.iter().flatten().take(2) {
-        eprintln!(
-            "  {}",
-            show(&examples[piece.example], |tokens| encoder.text(tokens)).replace('\n', "\n  ")
-        );
-    }
 }
