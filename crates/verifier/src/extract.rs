@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use crate::{
     policy::{Boxes, Policy},
+    stance,
     value::{self, Answer, Value},
     verdict::Reason,
 };
@@ -249,14 +250,17 @@ impl View<'_> {
             }
         }
         let before = plain_tail(&self.full[self.start..all[first].command]);
-        if denies(&before) {
+        if stance::denies(&before) {
             return Err(Reason::Negated);
         }
-        if hedges_before(&before) {
+        if stance::hedges_before(&before) {
             return Err(Reason::Hedged);
         }
         let after = &self.full[last.end..];
-        if let Some(reason) = hedges_after(after) {
+        if let Some(better) = self.second_thought(last.end) {
+            return better;
+        }
+        if let Some(reason) = stance::after(after) {
             return Err(reason);
         }
         let inside = |b: &Bx| self.full[b.open..b.close].trim();
@@ -465,7 +469,7 @@ impl View<'_> {
             n >= 5 && before.is_char_boundary(n - 5) && before[n - 5..].eq_ignore_ascii_case("final")
         };
         pos = skip(pos);
-        let mut hedge = false;
+        let (mut hedge, mut would) = (false, false);
         let mut linked = false;
         if b.get(pos) == Some(&b':') || self.full[pos..].starts_with('：') {
             pos += self.full[pos..].chars().next().map_or(1, char::len_utf8);
@@ -503,6 +507,7 @@ impl View<'_> {
                         break;
                     }
                     "might" | "could" | "may" => hedge = true,
+                    "would" => would = true,
                     "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
                     | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" => {
                         let corrected = self.corrected(p);
@@ -534,22 +539,17 @@ impl View<'_> {
         if !linked {
             return None;
         }
-        // "Perhaps the answer is", "it is not true that the answer is"
-        let from = floor_boundary(self.full, at.saturating_sub(80)).max(self.start);
+        // "Perhaps the answer is", "it is not true that the answer is", "suppose that the answer is"
+        let from = floor_boundary(self.full, at.saturating_sub(120)).max(self.start);
         let lead = &self.full[from..at];
-        let lead = lead[lead.rfind(['.', '\n', '!', '?', ';']).map_or(0, |n| n + 1)..].to_ascii_lowercase();
-        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| lead.contains(w)) {
+        let lead = &lead[lead.rfind(['.', '\n', '!', '?', ';']).map_or(0, |n| n + 1)..];
+        let lower = lead.to_ascii_lowercase();
+        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| lower.contains(w)) {
             return Some(Err(Reason::Hedged));
         }
-        if is_answer
-            && ["not true that", "not the case that", "false that", "doubt that"]
-                .iter()
-                .any(|w| lead.contains(w))
-        {
-            let doubtless = ["no doubt that", "without doubt that"].iter().any(|w| lead.contains(w));
-            if !doubtless {
-                return Some(Err(Reason::Negated));
-            }
+        // What a sentence supposes or doubts is announced by nobody; the search for the last value judges it again.
+        if is_answer && stance::clause_before(lead).is_some() {
+            return None;
         }
         // ": ", "is: ", newlines and emphasis before the content.
         let mut p = pos;
@@ -567,11 +567,20 @@ impl View<'_> {
         if content.trim().is_empty() {
             return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
         }
+        // "The answer would be 42 if x were positive."
+        if would {
+            let line = &content[..floor_boundary(content, 200)];
+            let line = &line[..line.find('\n').unwrap_or(line.len())];
+            if line[..sentence_end(line)].contains(" if ") {
+                return if is_answer && !marked { Some(Err(Reason::Hedged)) } else { None };
+            }
+        }
         let plain = content.chars().filter(|c| !matches!(c, '*' | '_'));
         let lower_start: String = plain.take(24).collect::<String>().to_ascii_lowercase();
         if lower_start.starts_with("not ")
             || lower_start.starts_with("n't ")
             || lower_start.starts_with("never ")
+            || ["≠", "!=", "\\ne", "$\\ne", "不是", "并非", "不等于"].iter().any(|w| lower_start.starts_with(w))
         {
             // "not 13 but 12"
             let line =
@@ -637,7 +646,7 @@ impl View<'_> {
             if let Some(f) = self.retracted(p + end) {
                 return Some(f);
             }
-            if let Some(reason) = hedges_after(&content[end..]) {
+            if let Some(reason) = stance::after(&content[end..]) {
                 return Some(Err(reason));
             }
             if parts.len() > 1 {
@@ -665,16 +674,12 @@ impl View<'_> {
         let line_end = content.find('\n').unwrap_or(content.len());
         let line = &content[..line_end.min(floor_boundary(content, 2000))];
         let sentence = &line[..sentence_end(line)];
-        if hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
+        if stance::hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
             return Some(Err(Reason::Hedged));
         }
         match readable(sentence, self.policy) {
             Reading::Value => {
-                if let Some(f) = self.retracted(p + sentence.len()) {
-                    return Some(f);
-                } else {
-                    return Some(found(self.full, p..p + sentence.len(), Source::Phrase));
-                }
+                return Some(self.kept(p..p + sentence.len()));
             }
             Reading::Text if !value_only && !sentence.bytes().any(|c| c.is_ascii_digit()) => {
                 // "C because ..." has been cut by the choice rule below.
@@ -692,13 +697,18 @@ impl View<'_> {
         if let Some(end) = leading_value(sentence)
             && matches!(readable(&sentence[..end], self.policy), Reading::Value)
         {
-            if let Some(f) = self.retracted(p + end) {
-                return Some(f);
+            // "12 (EDIT: 13)"
+            const CHANGES: [&str; 4] = ["(edit", "(correct", "(actually", "(no,"];
+            let lower = sentence[end..].to_ascii_lowercase();
+            if let Some((at, len)) = CHANGES.iter().find_map(|w| lower.find(w).map(|at| (end + at, w.len())))
+            {
+                let skip = sentence[at + len..].find([' ', ':']).map_or(0, |n| n + 1);
+                return Some(self.narrow(p + at + len + skip, true).unwrap_or(Err(Reason::Negated)));
             }
-            return Some(found(self.full, p..p + end, Source::Phrase));
+            return Some(self.kept(p..p + end));
         }
         if let Some(end) = leading_letter(sentence) {
-            return Some(found(self.full, p..p + end, Source::Phrase));
+            return Some(self.kept(p..p + end));
         }
         if value_only {
             return None;
@@ -711,8 +721,92 @@ impl View<'_> {
         }
     }
 
+    /// An answer unless what follows takes it back.
+    fn kept(&self, range: Range<usize>) -> Found {
+        if let Some(f) = self.retracted(range.end) {
+            return f;
+        }
+        match stance::after(&self.full[range.end..]) {
+            Some(reason) => Err(reason),
+            None => found(self.full, range, Source::Phrase),
+        }
+    }
+
+    /// The other value that a second thought right after an answer arrives at: "15. Actually, it is 16.",
+    /// "15. Correction: 16", "15. Hmm, 3 · 6 = 18. So it's 18."
+    fn second_thought(&self, end: usize) -> Option<Found> {
+        const OPENERS: &[&str] = &[
+            "actually", "correction", "edit", "sorry", "on second thought", "i mean", "i meant", "hmm", "oops",
+            "hold on", "hang on", "wait", "oh no", "but wait", "my mistake", "apologies", "no",
+        ];
+        const ANNOUNCERS: &[&str] = &[
+            "it is ", "it's ", "it’s ", "it should be ", "it must be ", "that should be ", "this should be ",
+            "i mean ", "i meant ", "make it ", "make that ",
+        ];
+        let sign = |c: char| {
+            c.is_whitespace()
+                || matches!(c, '$' | '*' | '.' | ',' | ';' | ':' | '\\' | ')' | '(' | ']' | '}' | '-' | '–' | '—' | '…' | '!')
+        };
+        let rest = &self.full[end..floor_boundary(self.full, end + 600)];
+        let mut t = rest.trim_start_matches(sign);
+        let mut opened = false;
+        while let Some(w) = OPENERS.iter().find(|w| t.to_ascii_lowercase_prefix(w)) {
+            let tail = &t[w.len()..];
+            // "no" opens a second thought only with a pause behind it.
+            let pause = tail.starts_with([',', ':', '.', '!', ';', '—', '–', '-']);
+            if !(pause || *w != "no" && tail.starts_with([' ', '\n'])) {
+                break;
+            }
+            opened = true;
+            t = tail.trim_start_matches(sign);
+        }
+        if !opened {
+            return None;
+        }
+        let at = |t: &str| end + (t.as_ptr() as usize - rest.as_ptr() as usize);
+        let value = |text: &str| {
+            let line = &text[..text.find('\n').unwrap_or(text.len())];
+            matches!(readable(&line[..sentence_end(line)], self.policy), Reading::Value)
+        };
+        if t.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '−')) && value(t) {
+            return self.narrow(at(t), true);
+        }
+        let lower = t.to_ascii_lowercase();
+        let mut sentence = 0;
+        let mut first = true;
+        let mut best = None;
+        // Sentence by sentence: the first may announce anywhere, later ones only at their beginning.
+        while sentence < lower.len() {
+            let line = &lower[sentence..];
+            let line = &line[..line.find('\n').unwrap_or(line.len())];
+            let len = sentence_end(line);
+            let said = &line[..len];
+            let body = ["so ", "thus ", "hence ", "therefore ", "thus, ", "hence, ", "therefore, "]
+                .iter()
+                .find_map(|w| said.trim_start().strip_prefix(w));
+            let body = if first { said } else { body.unwrap_or("") };
+            for w in ANNOUNCERS {
+                let Some(n) = (if first { body.find(w) } else { body.starts_with(w).then_some(0) }) else { continue };
+                let doubtful = ["if ", "that ", "whether ", "check ", "verify "].iter().any(|d| body[..n].ends_with(d));
+                let from = sentence + (body.as_ptr() as usize - line.as_ptr() as usize) + n + w.len();
+                if !doubtful && t.is_char_boundary(from) {
+                    best = self.narrow(at(&t[from..]), true).or(best);
+                }
+            }
+            first = false;
+            sentence += len + 1;
+            while !lower.is_char_boundary(sentence.min(lower.len())) {
+                sentence += 1;
+            }
+        }
+        best
+    }
+
     /// What counts after "10, no wait, it is 11": the value behind the retraction, or nothing.
     fn retracted(&self, end: usize) -> Option<Found> {
+        if let Some(f) = self.second_thought(end) {
+            return Some(f);
+        }
         let rest = &self.full[end..];
         let body = rest.trim_start_matches(|c: char| {
             c.is_whitespace()
@@ -856,6 +950,9 @@ impl View<'_> {
     fn last_of_all(&self) -> Option<Found> {
         let text = &self.full[self.start..];
         let b = text.as_bytes();
+        if stance::breaks_off(text) {
+            return Some(Err(Reason::Unterminated));
+        }
         let digit = b.iter().rposition(u8::is_ascii_digit);
         // A number after the span wins, unless it only approximates it.
         let approximates = |s: &LastSpan, d: usize| {
@@ -868,7 +965,11 @@ impl View<'_> {
             !inner.is_empty() && inner.len() < 600 && matches!(readable(inner, self.policy), Reading::Value)
         });
         if let Some(s) = span {
-            if let Some(reason) = hedges_after(&text[s.outer_end..]) {
+            if let Some(reason) = stance::after(&text[s.outer_end..]) {
+                return Some(Err(reason));
+            }
+            let open = s.inner.start - (s.inner.start > 1 && text[..s.inner.start].ends_with("$$")) as usize;
+            if let Some(reason) = lead_denies(&text[..open.saturating_sub(1)]) {
                 return Some(Err(reason));
             }
             if let Some((parts, from)) = listed_spans(text, &s.inner) {
@@ -971,8 +1072,12 @@ impl View<'_> {
         }
         let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
         let lead = format!(" {}", text[sentence_start..start].trim().to_ascii_lowercase());
-        if denies(&lead) && !["other than", "instead of", "rather than"].iter().any(|w| lead.ends_with(w)) {
-            return Some(Err(Reason::Negated));
+        if let Some(reason) = lead_denies(&text[..start]) {
+            return Some(Err(reason));
+        }
+        // \frac{9}{ and the end
+        if text[sentence_start..].matches('{').count() > text[sentence_start..].matches('}').count() {
+            return Some(Err(Reason::Unterminated));
         }
         // "we cannot tell whether it is 8" leaves it open.
         const OPEN: [&str; 6] = [
@@ -988,10 +1093,10 @@ impl View<'_> {
         }
         // "between 9 and 10" is neither.
         let between = lead.strip_suffix(" and").and_then(|l| l.rfind("between ").map(|at| &l[at + 8..]));
-        if hedges_before(&lead) || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic())) {
+        if stance::hedges_before(&lead) || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic())) {
             return Some(Err(Reason::Hedged));
         }
-        if let Some(reason) = hedges_after(&text[range.end..]) {
+        if let Some(reason) = stance::after(&text[range.end..]) {
             return Some(Err(reason));
         }
         // "n is greater than 6" bounds n.
@@ -1002,6 +1107,19 @@ impl View<'_> {
         }
         Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
     }
+}
+
+/// Whether the sentence so far denies the value that follows.
+fn lead_denies(before: &str) -> Option<Reason> {
+    let before = &before[floor_boundary(before, before.len().saturating_sub(400))..];
+    let lead = &before[before.rfind(['\n', '.']).map_or(0, |n| n + 1)..];
+    let plain = format!(" {}", lead.trim().trim_end_matches(['$', '*', '(', '\\']).trim_end().to_ascii_lowercase());
+    // "12 instead of 13" is left to others.
+    let replaced = ["other than", "instead of", "rather than"].iter().any(|w| plain.ends_with(w));
+    if stance::denies(&plain) && !replaced {
+        return Some(Reason::Negated);
+    }
+    stance::clause_before(lead)
 }
 
 /// The words behind the last "is" or "be" of one sentence, or its bold words: "It will be **Friday**".
@@ -1227,96 +1345,6 @@ fn plain_tail(text: &str) -> String {
     let mut t: String = text[from..].to_ascii_lowercase();
     t.retain(|c| !matches!(c, '$' | '\\' | '(' | '[' | '*' | '{'));
     format!(" {}", t.trim())
-}
-
-fn denies(before: &str) -> bool {
-    const WORDS: &[&str] = &[
-        " not",
-        "isn't",
-        "isn’t",
-        "wasn't",
-        " never",
-        "can't be",
-        "can’t be",
-        "cannot be",
-        "could not be",
-        "couldn't be",
-        "won't be",
-        " not be",
-        "cannot equal",
-        "can't equal",
-        "does not equal",
-        "doesn't equal",
-        "not equal to",
-        "different from",
-        "other than",
-        "instead of",
-        "rather than",
-    ];
-    WORDS.iter().any(|w| before.ends_with(w))
-}
-
-fn hedges_before(before: &str) -> bool {
-    ["maybe", "perhaps", "possibly", "might be", "could be", "may be"].iter().any(|w| before.ends_with(w))
-}
-
-fn hedges_after(after: &str) -> Option<Reason> {
-    let head: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
-    let head = head.trim_start_matches(['$', '*', ' ', ',', '\\', ')', ']', '}']);
-    // "10, maybe 11", "10 or so, perhaps $11$"
-    let other = head.trim_start_matches("or so").trim_start_matches([',', ' ']);
-    let value =
-        |t: &str| t.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '$' | '\\' | '-'));
-    if ["maybe", "perhaps", "possibly"].iter().any(|w| other.strip_prefix(w).is_some_and(value)) {
-        return Some(Reason::Hedged);
-    }
-    const DENIALS: &[&str] = &[
-        "does not work",
-        "doesn't work",
-        "is not the answer",
-        "isn't the answer",
-        "is not correct",
-        "is incorrect",
-        "is wrong",
-        "is not valid",
-        "is not possible",
-        "is impossible",
-    ];
-    if DENIALS.iter().any(|w| head.starts_with(w)) {
-        return Some(Reason::Negated);
-    }
-    let hedges = [
-        "or maybe",
-        "or perhaps",
-        "or possibly",
-        "or it could",
-        "or it might",
-        "or else",
-        "or is it",
-        "but i'm not sure",
-        "but i am not sure",
-        "(not sure)",
-        "i'm not sure",
-        "i am not sure",
-    ];
-    (head.starts_with('?') || hedges.iter().any(|h| head.starts_with(h))).then_some(Reason::Hedged)
-}
-
-fn hedge_inside(sentence: &str) -> bool {
-    let lower = sentence.to_ascii_lowercase();
-    const WORDS: &[&str] = &[
-        " maybe",
-        " perhaps",
-        " possibly",
-        " or it could",
-        " or it might",
-        "not sure",
-        "otherwise, it is",
-        "otherwise it is",
-        "otherwise, the answer",
-        "otherwise the answer",
-    ];
-    WORDS.iter().any(|h| lower.contains(h))
 }
 
 /// A second value that "or" adds right after an answer.

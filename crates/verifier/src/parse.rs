@@ -322,10 +322,18 @@ impl Parser<'_> {
             matches!(
                 w,
                 "not" | "no" | "never" | "except" | "neither" | "without" | "isn" | "cannot" | "none" | "nor"
+                    | "excluding" | "reject" | "rejected" | "discard" | "discarded" | "unknown" | "unlike" | "wrong"
+                    | "incorrect"
             )
         };
         let bounded = matches!(refs[..], [.., "no", _, "than"]);
         if refs[..n - if bounded { 3 } else { 0 }].iter().any(|w| negates(w)) {
+            return Err(self.expected("an answer that is not negated"));
+        }
+        if matches!(
+            refs[..],
+            [.., "anything" | "everything" | "all", "but"] | [.., "different" | "far" | "apart", "from"] | [.., "other", "than"]
+        ) {
             return Err(self.expected("an answer that is not negated"));
         }
         if refs.iter().any(|w| hedges(w)) {
@@ -421,6 +429,23 @@ impl Parser<'_> {
         }
         if matches!(first.as_str(), "if" | "when" | "unless" | "not") || hedges(&first) {
             return Err(self.expected("a value without a condition"));
+        }
+        // "12 fails", "12 is wrong", "12 is not the answer"
+        let mut at = 0;
+        while let Some(word) = self.word_at(at).filter(|_| at < 6) {
+            let refused = match word.as_str() {
+                "fails" | "wrong" | "incorrect" | "impossible" | "extraneous" | "invalid" | "rejected" | "discarded"
+                | "excluded" => true,
+                "not" => at > 0 && self.word_at(at - 1).is_some_and(|w| {
+                    matches!(w.as_str(), "is" | "are" | "was" | "does" | "do" | "did" | "would" | "could" | "can" | "should")
+                }),
+                "cannot" => true,
+                _ => false,
+            };
+            if refused {
+                return Err(self.expected("an answer that is not refused"));
+            }
+            at += 1;
         }
         // "n is odd" and "n odd" are noted alike.
         let mut note = String::new();
