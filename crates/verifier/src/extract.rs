@@ -81,6 +81,7 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
         }
     }
     let full = &full[..start + turn_end(&full[start..])];
+    let full = &full[..start + before_proof_end(&full[start..]).len()];
     let view = View { full, start, policy };
     let text = &full[start..];
     if text.trim().is_empty() {
@@ -141,6 +142,17 @@ fn turn_end(text: &str) -> usize {
         }
     }
     end
+}
+
+/// The text without the sign that ends a proof.
+fn before_proof_end(text: &str) -> &str {
+    let t = text.trim_end().trim_end_matches(['$', '.']);
+    ["\\blacksquare", "\\square", "\\Box", "\\qed", "■", "∎", "□", "QED", "Q.E.D"]
+        .iter()
+        .find_map(|w| t.strip_suffix(w))
+        .map(|t| t.trim_end_matches('$'))
+        .filter(|t| t.ends_with(char::is_whitespace) && !t.trim().is_empty())
+        .unwrap_or(text)
 }
 
 /// The last box of a text, if it has any.
@@ -580,7 +592,9 @@ impl View<'_> {
         if lower_start.starts_with("not ")
             || lower_start.starts_with("n't ")
             || lower_start.starts_with("never ")
-            || ["≠", "!=", "\\ne", "$\\ne", "不是", "并非", "不等于"].iter().any(|w| lower_start.starts_with(w))
+            || ["≠", "!=", "\\ne", "$\\ne", "不是", "并非", "不等于"]
+                .iter()
+                .any(|w| lower_start.starts_with(w))
         {
             // "not 13 but 12"
             let line =
@@ -599,6 +613,19 @@ impl View<'_> {
                     .unwrap_or(0);
                 return self.narrow(p + at + 5 + skip, true);
             }
+            return if is_answer { Some(Err(Reason::Negated)) } else { None };
+        }
+        const OTHERS: [&str; 8] = [
+            "other than",
+            "anything but",
+            "anything except",
+            "anything other",
+            "different from",
+            "far from",
+            "no longer",
+            "nowhere near",
+        ];
+        if OTHERS.iter().any(|w| lower_start.starts_with(w)) {
             return if is_answer { Some(Err(Reason::Negated)) } else { None };
         }
         let hedged = ["maybe", "perhaps", "possibly", "either ", "probably either"]
@@ -677,6 +704,15 @@ impl View<'_> {
         if stance::hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
             return Some(Err(Reason::Hedged));
         }
+        // "12 (EDIT: 13)"
+        const CHANGES: [&str; 4] = ["(edit", "(correct", "(actually", "(no,"];
+        if sentence.contains('(') {
+            let lower = sentence.to_ascii_lowercase();
+            if let Some((at, len)) = CHANGES.iter().find_map(|w| lower.find(w).map(|at| (at, w.len()))) {
+                let skip = sentence[at + len..].find([' ', ':']).map_or(0, |n| n + 1);
+                return Some(self.narrow(p + at + len + skip, true).unwrap_or(Err(Reason::Negated)));
+            }
+        }
         match readable(sentence, self.policy) {
             Reading::Value => {
                 return Some(self.kept(p..p + sentence.len()));
@@ -697,14 +733,6 @@ impl View<'_> {
         if let Some(end) = leading_value(sentence)
             && matches!(readable(&sentence[..end], self.policy), Reading::Value)
         {
-            // "12 (EDIT: 13)"
-            const CHANGES: [&str; 4] = ["(edit", "(correct", "(actually", "(no,"];
-            let lower = sentence[end..].to_ascii_lowercase();
-            if let Some((at, len)) = CHANGES.iter().find_map(|w| lower.find(w).map(|at| (end + at, w.len())))
-            {
-                let skip = sentence[at + len..].find([' ', ':']).map_or(0, |n| n + 1);
-                return Some(self.narrow(p + at + len + skip, true).unwrap_or(Err(Reason::Negated)));
-            }
             return Some(self.kept(p..p + end));
         }
         if let Some(end) = leading_letter(sentence) {
@@ -736,16 +764,57 @@ impl View<'_> {
     /// "15. Correction: 16", "15. Hmm, 3 · 6 = 18. So it's 18."
     fn second_thought(&self, end: usize) -> Option<Found> {
         const OPENERS: &[&str] = &[
-            "actually", "correction", "edit", "sorry", "on second thought", "i mean", "i meant", "hmm", "oops",
-            "hold on", "hang on", "wait", "oh no", "but wait", "my mistake", "apologies", "no",
+            "actually",
+            "correction",
+            "edit",
+            "sorry",
+            "on second thought",
+            "i mean",
+            "i meant",
+            "hmm",
+            "oops",
+            "hold on",
+            "hang on",
+            "wait",
+            "oh no",
+            "but wait",
+            "my mistake",
+            "apologies",
+            "no",
         ];
         const ANNOUNCERS: &[&str] = &[
-            "it is ", "it's ", "it’s ", "it should be ", "it must be ", "that should be ", "this should be ",
-            "i mean ", "i meant ", "make it ", "make that ",
+            "it is ",
+            "it's ",
+            "it’s ",
+            "it should be ",
+            "it must be ",
+            "that should be ",
+            "this should be ",
+            "i mean ",
+            "i meant ",
+            "make it ",
+            "make that ",
         ];
         let sign = |c: char| {
             c.is_whitespace()
-                || matches!(c, '$' | '*' | '.' | ',' | ';' | ':' | '\\' | ')' | '(' | ']' | '}' | '-' | '–' | '—' | '…' | '!')
+                || matches!(
+                    c,
+                    '$' | '*'
+                        | '.'
+                        | ','
+                        | ';'
+                        | ':'
+                        | '\\'
+                        | ')'
+                        | '('
+                        | ']'
+                        | '}'
+                        | '-'
+                        | '–'
+                        | '—'
+                        | '…'
+                        | '!'
+                )
         };
         let rest = &self.full[end..floor_boundary(self.full, end + 600)];
         let mut t = rest.trim_start_matches(sign);
@@ -786,8 +855,11 @@ impl View<'_> {
                 .find_map(|w| said.trim_start().strip_prefix(w));
             let body = if first { said } else { body.unwrap_or("") };
             for w in ANNOUNCERS {
-                let Some(n) = (if first { body.find(w) } else { body.starts_with(w).then_some(0) }) else { continue };
-                let doubtful = ["if ", "that ", "whether ", "check ", "verify "].iter().any(|d| body[..n].ends_with(d));
+                let Some(n) = (if first { body.find(w) } else { body.starts_with(w).then_some(0) }) else {
+                    continue;
+                };
+                let doubtful =
+                    ["if ", "that ", "whether ", "check ", "verify "].iter().any(|d| body[..n].ends_with(d));
                 let from = sentence + (body.as_ptr() as usize - line.as_ptr() as usize) + n + w.len();
                 if !doubtful && t.is_char_boundary(from) {
                     best = self.narrow(at(&t[from..]), true).or(best);
@@ -839,6 +911,13 @@ impl View<'_> {
             return found;
         }
         let trimmed = value::trim(text);
+        if let Some(range) = closing_words(text) {
+            return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
+        }
+        let set = trimmed.len() <= 80 && trimmed.to_ascii_lowercase_prefix("all ");
+        if set && matches!(readable(trimmed, self.policy), Reading::Value) {
+            return found(self.full, self.start..self.full.len(), Source::Whole);
+        }
         if trimmed.len() <= 400 && !is_prose(trimmed) {
             match readable(trimmed, self.policy) {
                 Reading::Value => return found(self.full, self.start..self.full.len(), Source::Whole),
@@ -940,6 +1019,11 @@ impl View<'_> {
         let text = &self.full[self.start..];
         // A remark at the end says nothing new: "(we discard -3)", "for all x".
         if let Some(head) = before_remark(text)
+            && let Some(reason) = stance::after(&text[head..])
+        {
+            return Some(Err(reason));
+        }
+        if let Some(head) = before_remark(text)
             && let Some(Ok(f)) = (View { full: &self.full[..self.start + head], ..*self }).last_of_all()
         {
             return Some(Ok(f));
@@ -954,6 +1038,12 @@ impl View<'_> {
             return Some(Err(Reason::Unterminated));
         }
         let digit = b.iter().rposition(u8::is_ascii_digit);
+        if let Some(d) = digit
+            && let Some(at) = counted(text, d)
+            && let Some(f @ Ok(_)) = self.narrow(self.start + at, true)
+        {
+            return Some(f);
+        }
         // A number after the span wins, unless it only approximates it.
         let approximates = |s: &LastSpan, d: usize| {
             let between = &text[s.outer_end..d];
@@ -1037,6 +1127,17 @@ impl View<'_> {
         {
             start = number_around(left, left.len() - 1).start;
         }
+        // "the ratio is 3 to 5"
+        if let Some(left) = text[..start].trim_end().strip_suffix(" to")
+            && left.ends_with(|c: char| c.is_ascii_digit())
+            && text[text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1)..start].contains("ratio")
+        {
+            start = number_around(left, left.len() - 1).start;
+        }
+        // x = 5 and y = -1
+        if let Some(first) = assignments_before(text, start) {
+            start = first;
+        }
         // 5 out of 8
         if let Some(left) = text[..start].trim_end().strip_suffix(" out of")
             && left.ends_with(|c: char| c.is_ascii_digit())
@@ -1047,7 +1148,9 @@ impl View<'_> {
         let mut joined = 0;
         while joined < 16 {
             let head = text[..start].trim_end();
-            let Some(word) = [" or", " and", ","].iter().find(|w| head.ends_with(**w)) else { break };
+            let Some(word) = [" or", " and", ",", "或", "和"].iter().find(|w| head.ends_with(**w)) else {
+                break;
+            };
             let left = head[..head.len() - word.len()].trim_end();
             let left = left.strip_suffix(',').unwrap_or(left);
             let previous = left.as_bytes().last().is_some_and(u8::is_ascii_digit);
@@ -1055,7 +1158,7 @@ impl View<'_> {
                 break;
             }
             let r = number_around(left, left.len() - 1);
-            if *word != " or" {
+            if !matches!(*word, " or" | "或" | "和") {
                 // Only where a plural verb announces the list.
                 let lead = left[..r.start].trim_end();
                 let list_before = lead.ends_with(" are")
@@ -1093,7 +1196,9 @@ impl View<'_> {
         }
         // "between 9 and 10" is neither.
         let between = lead.strip_suffix(" and").and_then(|l| l.rfind("between ").map(|at| &l[at + 8..]));
-        if stance::hedges_before(&lead) || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic())) {
+        if stance::hedges_before(&lead)
+            || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic()))
+        {
             return Some(Err(Reason::Hedged));
         }
         if let Some(reason) = stance::after(&text[range.end..]) {
@@ -1105,15 +1210,94 @@ impl View<'_> {
                 start = sentence_start + text[sentence_start..start].trim_end().len() - bound.len();
             }
         }
-        Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
+        // 60' is no 60.
+        let primes = text[range.end..].bytes().take_while(|c| *c == b'\'').count();
+        let end = if text[range.end + primes..].starts_with(|c: char| c.is_alphabetic())
+            || text[..start].ends_with('\'')
+        {
+            range.end
+        } else {
+            range.end + primes
+        };
+        Some(found(self.full, self.start + start..self.start + end, Source::Last))
     }
+}
+
+/// Where the number stands that "there are" announces in the last sentence, if only a phrase follows that ends in another
+/// number: "So there are 13 ways to climb 6 stairs".
+fn counted(text: &str, last: usize) -> Option<usize> {
+    let from = floor_boundary(text, last.saturating_sub(200));
+    let sentence = text[from..last].rfind(['\n', '.', '?', '!']).map_or(from, |n| from + n + 1);
+    let said = &text[sentence..last];
+    let at = ["there are ", "there were ", "there will be ", "There are ", "There were "]
+        .iter()
+        .filter_map(|w| said.rfind(w).map(|at| at + w.len()))
+        .max()?;
+    let number = said[at..].trim_start_matches('$');
+    let digits = number.bytes().take_while(|c| c.is_ascii_digit() || *c == b',').count();
+    let rest = number[digits..].trim_start_matches('$');
+    let joined = [",", "=", ";", ":", "(", " and ", " or ", " so ", " but ", " not ", " than "];
+    let plain = digits > 0
+        && rest.strip_prefix(' ').is_some_and(|r| r.starts_with(|c: char| c.is_ascii_alphabetic()))
+        && !joined.iter().any(|w| rest.contains(w));
+    plain.then_some(sentence + at)
+}
+
+/// Where the first of several assignments begins, the last of which has its value at `start`: "x = 5 and y = -1".
+fn assignments_before(text: &str, start: usize) -> Option<usize> {
+    let name_before = |end: usize| -> Option<(usize, u8)> {
+        let head = text[..end].trim_end().strip_suffix('=')?.trim_end();
+        let name = *head.as_bytes().last().filter(|c| c.is_ascii_alphabetic())?;
+        let at = head.len() - 1;
+        let alone =
+            text[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '\\');
+        alone.then_some((at, name))
+    };
+    let (mut at, name) = name_before(start)?;
+    let mut names = vec![name];
+    while names.len() < 8 {
+        let head = text[..at].trim_end();
+        let Some(left) = head.strip_suffix(" and").or_else(|| head.strip_suffix(',')) else { break };
+        let left = left.strip_suffix(',').unwrap_or(left);
+        if !left.ends_with(|c: char| c.is_ascii_digit()) {
+            break;
+        }
+        let Some((first, name)) = name_before(number_around(left, left.len() - 1).start) else { break };
+        if names.contains(&name) {
+            break;
+        }
+        names.push(name);
+        at = first;
+    }
+    (names.len() > 1).then_some(at)
+}
+
+/// "no solution" and its like at the very end of a text.
+fn closing_words(text: &str) -> Option<Range<usize>> {
+    let t = text.trim_end().trim_end_matches(['.', '*', '$', '!', '}']);
+    let tail = t[floor_boundary(t, t.len().saturating_sub(40))..].to_ascii_lowercase();
+    const CLOSINGS: [&str; 10] = [
+        " no solution",
+        " no solutions",
+        " no real solution",
+        " no real solutions",
+        " no real roots",
+        " no real root",
+        " no roots",
+        " infinitely many solutions",
+        " does not exist",
+        " undefined",
+    ];
+    let words = CLOSINGS.iter().find(|w| tail.ends_with(**w))?;
+    Some(t.len() - words.len() + 1..t.len())
 }
 
 /// Whether the sentence so far denies the value that follows.
 fn lead_denies(before: &str) -> Option<Reason> {
     let before = &before[floor_boundary(before, before.len().saturating_sub(400))..];
     let lead = &before[before.rfind(['\n', '.']).map_or(0, |n| n + 1)..];
-    let plain = format!(" {}", lead.trim().trim_end_matches(['$', '*', '(', '\\']).trim_end().to_ascii_lowercase());
+    let plain =
+        format!(" {}", lead.trim().trim_end_matches(['$', '*', '(', '\\']).trim_end().to_ascii_lowercase());
     // "12 instead of 13" is left to others.
     let replaced = ["other than", "instead of", "rather than"].iter().any(|w| plain.ends_with(w));
     if stance::denies(&plain) && !replaced {
@@ -1147,7 +1331,10 @@ fn before_remark(text: &str) -> Option<usize> {
     if t.ends_with(')')
         && let Some(open) = t.rfind(" (")
         && !t[open..].contains('\n')
-        && (words(&t[open..]) >= 2 || t[open..].starts_with(" (not "))
+        && (words(&t[open..]) >= 2
+            || [" (not ", " (at ", " (when ", " (where ", " (for ", " (since ", " (as ", " (with "]
+                .iter()
+                .any(|w| t[open..].starts_with(w)))
         && t[t[..open].rfind(['\n', '.']).map_or(0, |n| n + 1)..open]
             .contains(|c: char| c.is_ascii_digit() || c == '$')
     {
@@ -1410,7 +1597,16 @@ fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
         parts.push(head[previous + open.len()..end].trim());
         start = previous;
     }
-    let announced = text[..start].trim_end().trim_end_matches(':').ends_with(" are");
+    // "$x = 5$ and $y = -1$" needs no announcement.
+    let mut names: Vec<&str> = parts
+        .iter()
+        .filter_map(|p| p.split_once('=').map(|(name, _)| name.trim()))
+        .filter(|n| n.len() == 1 && n.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let system = names.len() == parts.len();
+    let announced = system || text[..start].trim_end().trim_end_matches(':').ends_with(" are");
     if parts.len() < 2 || !announced || parts.iter().any(|p| p.is_empty()) {
         return None;
     }
@@ -1669,7 +1865,17 @@ fn leading_value(sentence: &str) -> Option<usize> {
             || word.len() == 1
             || matches!(
                 word,
-                "or" | "and" | "sqrt" | "pi" | "dozen" | "hundred" | "thousand" | "million" | "billion"
+                "or" | "and"
+                    | "sqrt"
+                    | "pi"
+                    | "squared"
+                    | "cubed"
+                    | "factorial"
+                    | "dozen"
+                    | "hundred"
+                    | "thousand"
+                    | "million"
+                    | "billion"
             )
             || word == "by" && sentence[at + 2..].trim_start().starts_with(|c: char| c.is_ascii_digit())
             || crate::units::canonical(word).is_some() && !matches!(word, "in" | "day");

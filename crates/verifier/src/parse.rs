@@ -321,18 +321,36 @@ impl Parser<'_> {
         let negates = |w: &str| {
             matches!(
                 w,
-                "not" | "no" | "never" | "except" | "neither" | "without" | "isn" | "cannot" | "none" | "nor"
-                    | "excluding" | "reject" | "rejected" | "discard" | "discarded" | "unknown" | "unlike" | "wrong"
+                "not"
+                    | "no"
+                    | "never"
+                    | "except"
+                    | "neither"
+                    | "without"
+                    | "isn"
+                    | "cannot"
+                    | "none"
+                    | "nor"
+                    | "excluding"
+                    | "reject"
+                    | "rejected"
+                    | "discard"
+                    | "discarded"
+                    | "unknown"
+                    | "unlike"
+                    | "wrong"
                     | "incorrect"
             )
         };
         let bounded = matches!(refs[..], [.., "no", _, "than"]);
-        if refs[..n - if bounded { 3 } else { 0 }].iter().any(|w| negates(w)) {
+        if refs[..n - if bounded { 3 } else { 0 }].iter().any(|w| negates(w) || w.contains('不')) {
             return Err(self.expected("an answer that is not negated"));
         }
         if matches!(
             refs[..],
-            [.., "anything" | "everything" | "all", "but"] | [.., "different" | "far" | "apart", "from"] | [.., "other", "than"]
+            [.., "anything" | "everything" | "all", "but"]
+                | [.., "different" | "far" | "apart", "from"]
+                | [.., "other", "than"]
         ) {
             return Err(self.expected("an answer that is not negated"));
         }
@@ -434,13 +452,27 @@ impl Parser<'_> {
         let mut at = 0;
         while let Some(word) = self.word_at(at).filter(|_| at < 6) {
             let refused = match word.as_str() {
-                "fails" | "wrong" | "incorrect" | "impossible" | "extraneous" | "invalid" | "rejected" | "discarded"
-                | "excluded" => true,
-                "not" => at > 0 && self.word_at(at - 1).is_some_and(|w| {
-                    matches!(w.as_str(), "is" | "are" | "was" | "does" | "do" | "did" | "would" | "could" | "can" | "should")
-                }),
+                "fails" | "wrong" | "incorrect" | "impossible" | "extraneous" | "invalid" | "rejected"
+                | "discarded" | "excluded" => true,
+                "not" => {
+                    at > 0
+                        && self.word_at(at - 1).is_some_and(|w| {
+                            matches!(
+                                w.as_str(),
+                                "is" | "are"
+                                    | "was"
+                                    | "does"
+                                    | "do"
+                                    | "did"
+                                    | "would"
+                                    | "could"
+                                    | "can"
+                                    | "should"
+                            )
+                        })
+                }
                 "cannot" => true,
-                _ => false,
+                word => word.contains(['不', '错']),
             };
             if refused {
                 return Err(self.expected("an answer that is not refused"));
@@ -1272,14 +1304,7 @@ impl Parser<'_> {
             Tok::Open(delim) => self.group(*delim),
             Tok::Close(Delim::Bracket) => self.reversed_brackets(),
             // ^3/_4
-            Tok::Caret => match (self.peek(), self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
-                (Some(Tok::Number(n)), Some(Tok::Slash), Some(Tok::Under), Some(Tok::Number(d))) => {
-                    let fraction = Node::Div(Box::new((Node::Num(n.clone()), Node::Num(d.clone()))));
-                    self.pos += 4;
-                    Ok(fraction)
-                }
-                _ => self.leaf(token),
-            },
+            Tok::Caret => self.raised_fraction(),
             Tok::Name(det) if det == "det" && matches!(self.peek(), Some(Tok::Begin(_))) => {
                 self.determinant()
             }
@@ -1459,6 +1484,18 @@ impl Parser<'_> {
         self.pos += 2;
         let k = self.expr(POSTFIX + 1)?;
         Ok(Node::Call(Func::Binom, vec![n, k]))
+    }
+
+    /// `^7/_{12}`
+    #[inline(never)]
+    fn raised_fraction(&mut self) -> Parsed {
+        let n = self.expr(POSTFIX + 1)?;
+        if self.peek() != Some(&Tok::Slash) || self.peek_at(1) != Some(&Tok::Under) {
+            return Err(self.expected("a fraction"));
+        }
+        self.pos += 2;
+        let d = self.expr(POSTFIX + 1)?;
+        Ok(Node::Div(Box::new((n, d))))
     }
 
     /// ]1, 2[

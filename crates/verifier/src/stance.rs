@@ -136,10 +136,47 @@ const REFUSALS: &[&str] = &[
 
 /// Words before a verb that speak of what stands before them.
 const SUBJECTS: &[&str] = &[
-    "which", "that", "this", "it", "but", "though", "although", "however", "and", "as", "because", "since",
-    "answer", "value", "result", "the", "my", "i", "wait", "hmm", "hm", "no", "oops", "oh", "actually", "sorry",
-    "hold", "on", "hang", "unfortunately", "clearly", "apparently", "so", "obviously", "of", "course", "yet",
-    "also", "really", "definitely", "certainly",
+    "which",
+    "that",
+    "this",
+    "it",
+    "but",
+    "though",
+    "although",
+    "however",
+    "and",
+    "as",
+    "because",
+    "since",
+    "answer",
+    "value",
+    "result",
+    "the",
+    "my",
+    "i",
+    "wait",
+    "hmm",
+    "hm",
+    "no",
+    "oops",
+    "oh",
+    "actually",
+    "sorry",
+    "hold",
+    "on",
+    "hang",
+    "unfortunately",
+    "clearly",
+    "apparently",
+    "so",
+    "obviously",
+    "of",
+    "course",
+    "yet",
+    "also",
+    "really",
+    "definitely",
+    "certainly",
 ];
 
 /// Removes leading words of [`SUBJECTS`]; whether there were any.
@@ -157,9 +194,9 @@ fn predicate(mut t: &str) -> (&str, bool) {
 }
 
 fn refused(t: &str) -> bool {
-    REFUSALS.iter().any(|w| {
-        t.strip_prefix(w).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
-    })
+    REFUSALS
+        .iter()
+        .any(|w| t.strip_prefix(w).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic())))
 }
 
 /// Where the first sentence of normalised prose ends.
@@ -168,7 +205,8 @@ fn sentence(t: &str) -> usize {
     (0..b.len())
         .find(|&i| {
             b[i] == b'\n'
-                || matches!(b[i], b'.' | b'!' | b'?' | b';') && b.get(i + 1).is_none_or(u8::is_ascii_whitespace)
+                || matches!(b[i], b'.' | b'!' | b'?' | b';')
+                    && b.get(i + 1).is_none_or(u8::is_ascii_whitespace)
         })
         .unwrap_or(t.len())
 }
@@ -210,7 +248,10 @@ pub(crate) fn after(rest: &str) -> Option<Reason> {
     if t.starts_with('?') || HEDGES.iter().any(|h| t.starts_with(h)) {
         return Some(Reason::Hedged);
     }
-    if ["是错", "不对", "不正确", "不成立", "不是答案", "是不对", "是不正确", "错误"].iter().any(|w| t.starts_with(w)) {
+    if ["是错", "不对", "不正确", "不成立", "不是答案", "是不对", "是不正确", "错误"]
+        .iter()
+        .any(|w| t.starts_with(w))
+    {
         return Some(Reason::Negated);
     }
     let end = sentence(t);
@@ -300,7 +341,8 @@ fn rejects(before: &str) -> bool {
         let label = word.len() == 1
             || matches!(
                 word,
-                "the" | "value"
+                "the"
+                    | "value"
                     | "values"
                     | "number"
                     | "solution"
@@ -358,11 +400,23 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
         return None;
     }
     let t = format!(" {}", plain(lead).trim_start());
-    let cut = [",", ";", ":", " but ", " so ", " instead ", " actually ", " however ", " thus ", " hence ", " therefore "]
-        .iter()
-        .filter_map(|w| t.rfind(w).map(|at| at + w.len() - usize::from(w.starts_with(' '))))
-        .max()
-        .unwrap_or(0);
+    let cut = [
+        ",",
+        ";",
+        ":",
+        " but ",
+        " so ",
+        " instead ",
+        " actually ",
+        " however ",
+        " thus ",
+        " hence ",
+        " therefore ",
+    ]
+    .iter()
+    .filter_map(|w| t.rfind(w).map(|at| at + w.len() - usize::from(w.starts_with(' '))))
+    .max()
+    .unwrap_or(0);
     let clause = format!(" {} ", t[cut..].trim());
     const DENIALS: &[&str] = &[
         " do not think ",
@@ -400,7 +454,18 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
         " claim that the answer ",
         " suggestion that the answer ",
     ];
-    let opening = [" if ", " suppose ", " supposing ", " assume ", " assuming ", " imagine ", " let us assume ", " let us suppose ", " let is assume ", " let is suppose "];
+    let opening = [
+        " if ",
+        " suppose ",
+        " supposing ",
+        " assume ",
+        " assuming ",
+        " imagine ",
+        " let us assume ",
+        " let us suppose ",
+        " let is assume ",
+        " let is suppose ",
+    ];
     let doubtless = [" no doubt ", " without doubt ", " without a doubt ", " beyond doubt "];
     let denied = DENIALS.iter().any(|w| clause.contains(w)) && !doubtless.iter().any(|w| clause.contains(w));
     let supposed = opening.iter().any(|w| clause.starts_with(w)) && !clause.contains(" then ");
@@ -441,15 +506,49 @@ pub(crate) fn breaks_off(text: &str) -> bool {
     if !last.is_ascii_alphabetic() {
         return false;
     }
-    let from = t.rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |n| n + 1);
-    let word = t.get(from..).unwrap_or("");
+    let from = t.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+    let word = &t[from..];
     from > 0
         && t[..from].ends_with(' ')
         && matches!(
             word,
-            "the" | "an" | "of" | "to" | "and" | "or" | "by" | "we" | "is" | "are" | "must" | "then" | "which" | "that"
-                | "with" | "for" | "from" | "add" | "subtract" | "multiply" | "divide" | "plus" | "minus" | "so" | "because"
-                | "if" | "when" | "where" | "since" | "but" | "as" | "equals" | "than" | "into" | "its" | "this" | "these"
+            "the"
+                | "an"
+                | "of"
+                | "to"
+                | "and"
+                | "or"
+                | "by"
+                | "we"
+                | "is"
+                | "are"
+                | "must"
+                | "then"
+                | "which"
+                | "that"
+                | "with"
+                | "for"
+                | "from"
+                | "add"
+                | "subtract"
+                | "multiply"
+                | "divide"
+                | "plus"
+                | "minus"
+                | "so"
+                | "because"
+                | "if"
+                | "when"
+                | "where"
+                | "since"
+                | "but"
+                | "as"
+                | "equals"
+                | "than"
+                | "into"
+                | "its"
+                | "this"
+                | "these"
         )
 }
 
@@ -472,9 +571,14 @@ mod tests {
         ] {
             assert_eq!(after(denied), Some(Reason::Negated), "{denied}");
         }
-        for fine in
-            [". This is not the same as 5.", ", not 13", ", since 13 fails", ". We are done.", " apples", ", which is prime."]
-        {
+        for fine in [
+            ". This is not the same as 5.",
+            ", not 13",
+            ", since 13 fails",
+            ". We are done.",
+            " apples",
+            ", which is prime.",
+        ] {
             assert_eq!(after(fine), None, "{fine}");
         }
         assert_eq!(after(" or maybe 13"), Some(Reason::Hedged));
@@ -482,12 +586,17 @@ mod tests {
 
     #[test]
     fn what_leads_to_an_answer() {
-        for denied in ["I don't think ", "A common mistake is to answer ", "Suppose ", "The naive count gives "] {
+        for denied in
+            ["I don't think ", "A common mistake is to answer ", "Suppose ", "The naive count gives "]
+        {
             assert!(clause_before(denied).is_some(), "{denied}");
         }
-        for fine in
-            ["There is no doubt that ", "If x > 0, then ", "It is tempting to say 11, but ", "The number of mistakes is "]
-        {
+        for fine in [
+            "There is no doubt that ",
+            "If x > 0, then ",
+            "It is tempting to say 11, but ",
+            "The number of mistakes is ",
+        ] {
             assert!(clause_before(fine).is_none(), "{fine}");
         }
         assert!(denies(" we must discard x ="));
