@@ -102,7 +102,9 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
     if policy.prose {
         let after = best.as_ref().map_or(start, |(at, _)| *at);
         let marked = best.is_some();
-        if let Some((at, f)) = view.phrase(after, marked) {
+        // Words inside a box that never closes announce nothing.
+        let open_box = matches!(&best, Some((_, Err(Reason::Unterminated))));
+        if !open_box && let Some((at, f)) = view.phrase(after, marked) {
             best = Some((at, f));
         }
     }
@@ -429,7 +431,7 @@ impl View<'_> {
                 b's' | b'S' => &["solution"],
                 b'r' | b'R' => &["result", "respuesta", "réponse", "risposta", "resposta"],
                 b'o' | b'O' => &["odpowied"],
-                b'c' | b'C' => &["cevap", "correct choice", "correct option"],
+                b'c' | b'C' => &["cevap", "correct choice", "correct option", "correct statement"],
                 0xc4 => &["đáp án", "Đáp án", "đáp số", "Đáp số"],
                 0xd0 => &["Ответ", "ответ", "ОТВЕТ"],
                 0xd8 => &["الجواب", "الإجابة"],
@@ -460,8 +462,12 @@ impl View<'_> {
     fn announced(&self, at: usize, after: usize, marked: bool) -> Option<Found> {
         let rest = &self.full[after..floor_boundary(self.full, after + 4096)];
         let keyword = &self.full[at..after];
-        let weak = ["solution", "result", "correct choice", "correct option"];
+        let weak = ["solution", "result", "correct choice", "correct option", "correct statement"];
         let is_answer = !weak.iter().any(|w| keyword.eq_ignore_ascii_case(w));
+        // "The solution is divided into three steps" does not replace a box.
+        if marked && !is_answer {
+            return None;
+        }
         // Keywords that need no verb.
         let direct = keyword.len() == 4 && keyword.is_ascii()
             || ["答", "정답", "답", "故"].iter().any(|k| keyword.starts_with(k));
@@ -518,10 +524,12 @@ impl View<'_> {
                         pos = p;
                         break;
                     }
+                    "no" if keyword.starts_with(['r', 'R']) => return Some(Err(Reason::Negated)),
                     "might" | "could" | "may" => hedge = true,
                     "would" => would = true,
                     "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
-                    | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" => {
+                    | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" | "n'est" | "n’est"
+                    | "nicht" | "não" | "non" => {
                         let corrected = self.corrected(p);
                         return corrected.or(Some(Err(Reason::Negated))).filter(|_| is_answer && !marked);
                     }
@@ -556,7 +564,13 @@ impl View<'_> {
         let lead = &self.full[from..at];
         let lead = &lead[lead.rfind(['.', '\n', '!', '?', ';']).map_or(0, |n| n + 1)..];
         let lower = lead.to_ascii_lowercase();
-        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| lower.contains(w)) {
+        // "Perhaps the answer is" and "Maybe, the answer is"; "Maybe surprisingly, the answer is" doubts something else.
+        let clause = lower.trim_end().trim_end_matches("the").trim_end();
+        let clause = match clause.strip_suffix(',') {
+            Some(said) if said.trim().contains(' ') => "",
+            _ => clause,
+        };
+        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| clause.contains(w)) {
             return Some(Err(Reason::Hedged));
         }
         // What a sentence supposes or doubts is announced by nobody; the search for the last value judges it again.
@@ -592,6 +606,7 @@ impl View<'_> {
         if lower_start.starts_with("not ")
             || lower_start.starts_with("n't ")
             || lower_start.starts_with("never ")
+            || ["nicht ", "niet ", "pas ", "не "].iter().any(|w| lower_start.starts_with(w))
             || ["≠", "!=", "\\ne", "$\\ne", "不是", "并非", "不等于"]
                 .iter()
                 .any(|w| lower_start.starts_with(w))
@@ -698,9 +713,23 @@ impl View<'_> {
                 return Some(found(self.full, p + span.inner.start..p + span.inner.end, Source::Phrase));
             }
         }
+        // A span that never closes.
+        if ["\\(", "\\["].iter().any(|w| content.starts_with(w)) || content.starts_with("$\\") {
+            let close = if content.starts_with("\\(") {
+                "\\)"
+            } else if content.starts_with('$') {
+                "$"
+            } else {
+                "\\]"
+            };
+            if !content[2..].contains(close) {
+                return Some(Err(Reason::Unterminated));
+            }
+        }
         let line_end = content.find('\n').unwrap_or(content.len());
         let line = &content[..line_end.min(floor_boundary(content, 2000))];
         let sentence = &line[..sentence_end(line)];
+        let sentence = &sentence[..next_clause(sentence)];
         if stance::hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
             return Some(Err(Reason::Hedged));
         }
@@ -914,6 +943,9 @@ impl View<'_> {
         if let Some(range) = closing_words(text) {
             return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
         }
+        if let Some(range) = closing_name(text, self.policy.choices) {
+            return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
+        }
         let set = trimmed.len() <= 80 && trimmed.to_ascii_lowercase_prefix("all ");
         if set && matches!(readable(trimmed, self.policy), Reading::Value) {
             return found(self.full, self.start..self.full.len(), Source::Whole);
@@ -997,8 +1029,16 @@ impl View<'_> {
             return number;
         }
         // The longest reading that is one quantity.
-        let ends: Vec<usize> =
-            word_positions(tail).map(|(at, w)| number.end + at + w.len()).take(4).collect();
+        let ends: Vec<usize> = word_positions(tail)
+            .enumerate()
+            .take_while(|(k, (_, w))| {
+                *k == 0
+                    || crate::units::canonical(w).is_some()
+                    || matches!(*w, "per" | "square" | "cubic" | "squared" | "cubed" | "and")
+            })
+            .map(|(_, (at, w))| number.end + at + w.len())
+            .take(4)
+            .collect();
         for end in ends.into_iter().rev() {
             let squared =
                 ["²", "³", "^2", "^3"].iter().find_map(|p| text[end..].starts_with(p).then_some(p.len()));
@@ -1047,7 +1087,13 @@ impl View<'_> {
         // A number after the span wins, unless it only approximates it.
         let approximates = |s: &LastSpan, d: usize| {
             let between = &text[s.outer_end..d];
-            between.len() < 60 && ["approx", "≈", "about", "roughly"].iter().any(|w| between.contains(w))
+            // A sentence of its own states the rounded value, unless it speaks of the span: "This is about 3.6."
+            let own = between.trim_start_matches(['.', ' ', '$', '\n']);
+            let another = between.contains(". ") || between.contains('\n');
+            let speaks = ["This is", "which is", "That is", "i.e.", "Numerically", "≈", "approx"];
+            between.len() < 60
+                && (!another || speaks.iter().any(|w| own.starts_with(w)))
+                && ["approx", "≈", "about", "roughly"].iter().any(|w| between.contains(w))
         };
         let span = last_span(text).filter(|s| digit.is_none_or(|d| d < s.outer_end || approximates(s, d)));
         let span = span.filter(|s| {
@@ -1105,6 +1151,11 @@ impl View<'_> {
             return Some(found(self.full, self.start + from..self.start + to, Source::Last));
         };
         let range = self.with_unit(text, number_around(text, d));
+        // "250 × 4 = 1,000. So they make 1,000 units in 4 weeks."
+        if let Some(result) = restated(text, range.start) {
+            let result = self.with_unit(text, result);
+            return Some(found(self.full, self.start + result.start..self.start + result.end, Source::Last));
+        }
         if let Some(group) = group_around(text, &range)
             && matches!(readable(&text[group.clone()], self.policy), Reading::Value)
         {
@@ -1175,8 +1226,46 @@ impl View<'_> {
         }
         let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
         let lead = format!(" {}", text[sentence_start..start].trim().to_ascii_lowercase());
+        // "36 and not 30", "36 rather than 30": the other number counts.
+        let head = text[sentence_start..start].trim_end();
+        for join in [" and not", ", not", " but not", " rather than", " instead of"] {
+            if let Some(kept) = head.strip_suffix(join)
+                && kept.contains(|c: char| c.is_ascii_digit())
+            {
+                let end = self.start + sentence_start + kept.len();
+                return View { full: &self.full[..end], ..*self }.last_of_all();
+            }
+        }
+        // "5/16, or about 31%": the value before the rounded one counts.
+        for join in [" or about", " or approximately", " or roughly", " ≈", " (approximately", " (about"] {
+            if let Some(kept) = head.strip_suffix(join)
+                && kept.trim_end_matches([' ', ',', ')', '$']).ends_with(|c: char| c.is_ascii_digit())
+            {
+                let end = self.start + sentence_start + kept.trim_end_matches([' ', ',']).len();
+                return View { full: &self.full[..end], ..*self }.last_of_all();
+            }
+        }
         if let Some(reason) = lead_denies(&text[..start]) {
             return Some(Err(reason));
+        }
+        // "one less than 6", "exceeds 6": another number.
+        const BOUNDS: [&str; 8] = [
+            "less than",
+            "more than",
+            "fewer than",
+            "exceeds",
+            "just below",
+            "just above",
+            "slightly below",
+            "slightly above",
+        ];
+        let counted_bound = ["no", "is", "not"].iter().any(|w| {
+            BOUNDS
+                .iter()
+                .any(|b| lead.strip_suffix(b).is_some_and(|l| l.trim_end().ends_with(&format!(" {w}"))))
+        });
+        if BOUNDS.iter().any(|w| lead.ends_with(w)) && !counted_bound {
+            return Some(Err(Reason::Hedged));
         }
         // \frac{9}{ and the end
         if text[sentence_start..].matches('{').count() > text[sentence_start..].matches('}').count() {
@@ -1212,7 +1301,8 @@ impl View<'_> {
         }
         // 60' is no 60.
         let primes = text[range.end..].bytes().take_while(|c| *c == b'\'').count();
-        let end = if text[range.end + primes..].starts_with(|c: char| c.is_alphabetic())
+        let end = if !text[..range.end].ends_with(|c: char| c.is_ascii_digit())
+            || text[range.end + primes..].starts_with(|c: char| c.is_alphabetic())
             || text[..start].ends_with('\'')
         {
             range.end
@@ -1243,6 +1333,37 @@ fn counted(text: &str, last: usize) -> Option<usize> {
     plain.then_some(sentence + at)
 }
 
+/// The result of the calculation right before the last sentence where that sentence repeats it before its last number,
+/// which starts at `last`.
+fn restated(text: &str, last: usize) -> Option<Range<usize>> {
+    let from = floor_boundary(text, last.saturating_sub(300));
+    let start = text[from..last].rfind('\n').max(text[from..last].rfind(". ")).map(|n| from + n + 1)?;
+    let sentence = &text[start..];
+    let conditional = sentence.trim_start().to_ascii_lowercase_prefix("if ");
+    if conditional || sentence.contains(['=', '\\']) {
+        return None;
+    }
+    let window = floor_boundary(text, start.saturating_sub(200));
+    let before = &text[window..start];
+    let result = number_around(before, before.bytes().rposition(|c| c.is_ascii_digit())?);
+    let equals = before[..result.start].trim_end_matches([' ', '$']).ends_with('=');
+    let number = &before[result];
+    let clear = |at: usize| {
+        let part = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b',' | b'/' | b'-' | b'%');
+        let b = sentence.as_bytes();
+        !(at > 0 && part(&b[at - 1]))
+            && b.get(at + number.len()).is_none_or(|c| *c == b' ')
+            && start + at + number.len() < last
+    };
+    let (at, _) = sentence.match_indices(number).find(|(at, _)| equals && clear(*at))?;
+    // Numbers that are joined are a list or a ratio, and what is denied is no result.
+    let rest = &text[start + at + number.len()..last];
+    let joined = [" and ", " or ", ",", ";", ":", " to ", " not ", " than ", " but ", "n't "];
+    let lead = &sentence[..at];
+    let plain = !joined.iter().any(|w| rest.contains(w)) && lead_denies(lead).is_none();
+    plain.then(|| start + at..start + at + number.len())
+}
+
 /// Where the first of several assignments begins, the last of which has its value at `start`: "x = 5 and y = -1".
 fn assignments_before(text: &str, start: usize) -> Option<usize> {
     let name_before = |end: usize| -> Option<(usize, u8)> {
@@ -1270,6 +1391,39 @@ fn assignments_before(text: &str, start: usize) -> Option<usize> {
         at = first;
     }
     (names.len() > 1).then_some(at)
+}
+
+/// A choice or a day of the week that the last sentence names, if that sentence has no number and the text has some:
+/// "Only statement (C) is true.", "it will be **Tuesday**".
+fn closing_name(text: &str, choices: bool) -> Option<Range<usize>> {
+    let t = text.trim_end().trim_end_matches(['.', '*', '!', ' ']);
+    let from = floor_boundary(t, t.len().saturating_sub(160));
+    let start = t[from..].rfind(['\n', '.', '?', '!']).map_or(from, |n| from + n + 1);
+    let sentence = &t[start..];
+    if sentence.contains(['$', '\\'])
+        || sentence.trim().len() < 12
+        || !text.bytes().any(|c| c.is_ascii_digit())
+    {
+        return None;
+    }
+    const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    if let Some(day) = DAYS.iter().find(|d| t.ends_with(**d)) {
+        let head = t[start..t.len() - day.len()].trim_end_matches(['*', ' ']);
+        let said = [" be", " is", " was"].iter().any(|w| head.ends_with(w));
+        return said.then(|| t.len() - day.len()..t.len());
+    }
+    if !choices || sentence.bytes().any(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let range = choice_in(sentence)?;
+    let head = sentence[..range.start].trim_end_matches([' ', '*']);
+    let clear = sentence.matches('(').count() <= 1
+        && !stance::denies(&format!(" {}", head.to_ascii_lowercase()))
+        && ["option", "choice", "statement", "answer", "is", "pick", "choose", "select"]
+            .iter()
+            .any(|w| head.ends_with(w))
+        && stance::after(&sentence[range.end..]).is_none();
+    clear.then_some(start + range.start..start + range.end)
 }
 
 /// "no solution" and its like at the very end of a text.
@@ -1605,7 +1759,14 @@ fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    let system = names.len() == parts.len();
+    // "With $T = 11$, $x = 14$" only reminds of T.
+    let given =
+        text[..start].rsplit(|c: char| !c.is_ascii_alphabetic()).find(|w| !w.is_empty()).is_some_and(|w| {
+            ["with", "if", "when", "for", "since", "given", "as", "because", "where", "from", "at", "let"]
+                .iter()
+                .any(|g| w.eq_ignore_ascii_case(g))
+        });
+    let system = names.len() == parts.len() && !given;
     let announced = system || text[..start].trim_end().trim_end_matches(':').ends_with(" are");
     if parts.len() < 2 || !announced || parts.iter().any(|p| p.is_empty()) {
         return None;
@@ -1846,6 +2007,16 @@ fn sentence_end(line: &str) -> usize {
         }
     }
     line.len()
+}
+
+/// Where a clause of prose begins behind a semicolon: "36; 35 does not work".
+fn next_clause(sentence: &str) -> usize {
+    sentence
+        .match_indices("; ")
+        .map(|(at, _)| at)
+        .find(|at| word_positions(&sentence[*at..]).filter(|(_, w)| w.len() >= 3 && *w != "and").count() >= 2)
+        .filter(|at| !sentence[*at..].contains(['\\', '$', '=']))
+        .unwrap_or(sentence.len())
 }
 
 /// How far a value at the start of a sentence reaches before prose begins.

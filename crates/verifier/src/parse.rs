@@ -308,14 +308,15 @@ impl Parser<'_> {
             }
             [.., "at", "least"] | [.., "least"] | [.., "minimum", "of"] => Some(Relation::Ge),
             [.., "at", "most"] | [.., "most"] | [.., "maximum", "of"] => Some(Relation::Le),
-            [.., "less", "than"] | [.., "fewer", "than"] | [.., "below"] | [.., "under"] => {
+            [.., "less", "than"] | [.., "fewer", "than"] | [.., "below"] | [.., "under"] | [.., "小于"] => {
                 Some(Relation::Lt)
             }
             [.., "greater", "than"]
             | [.., "more", "than"]
             | [.., "over"]
             | [.., "above"]
-            | [.., "exceeds"] => Some(Relation::Gt),
+            | [.., "exceeds"]
+            | [.., "大于" | "超过"] => Some(Relation::Gt),
             _ => None,
         };
         let negates = |w: &str| {
@@ -1136,7 +1137,12 @@ impl Parser<'_> {
     fn fraction_unit(&mut self) -> Option<Unit> {
         // {m}, {m^2}, {m^{2}}: the unit, its power and the place behind it
         let part = |p: &Self, open: usize| {
-            let Some(Tok::Word(w)) = p.peek_at(open + 1) else { return None };
+            // One letter of \mathrm{h} is a name; with a word on the other side it is a unit.
+            let (w, word) = match p.peek_at(open + 1) {
+                Some(Tok::Word(w)) => (w, true),
+                Some(Tok::Name(w)) => (w, false),
+                _ => return None,
+            };
             let name = units::canonical(w)?;
             let (mut at, mut power) = (open + 2, 1);
             if p.peek_at(at) == Some(&Tok::Caret) {
@@ -1152,10 +1158,13 @@ impl Parser<'_> {
             }
             let braces = p.peek_at(open) == Some(&Tok::Open(Delim::Group))
                 && p.peek_at(at) == Some(&Tok::Close(Delim::Group));
-            braces.then_some((name, power, at + 1))
+            braces.then_some((name, power, at + 1, word))
         };
-        let (upper, up, at) = part(self, 1)?;
-        let (lower, down, end) = part(self, at)?;
+        let (upper, up, at, above) = part(self, 1)?;
+        let (lower, down, end, below) = part(self, at)?;
+        if !(above || below) {
+            return None;
+        }
         self.pos += end;
         Some(Unit::new([(upper, up), (lower, -down)]))
     }
@@ -2092,6 +2101,8 @@ fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
 /// Words that leave an answer open.
 fn hedges(word: &str) -> bool {
     matches!(word, "maybe" | "perhaps" | "possibly" | "might" | "unsure")
+        || word.contains("可能")
+        || word.contains("也许")
 }
 
 /// What the next token does to the value before it.

@@ -130,6 +130,12 @@ const REFUSALS: &[&str] = &[
     "gives a contradiction",
     "is a contradiction",
     "seems wrong",
+    "comes close",
+    "almost works",
+    "nearly works",
+    "was my first guess",
+    "was my initial guess",
+    "was my first attempt",
     "seems incorrect",
     "looks wrong",
 ];
@@ -199,6 +205,37 @@ fn refused(t: &str) -> bool {
         .any(|w| t.strip_prefix(w).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic())))
 }
 
+/// "is a popular but incorrect answer", ", which turned out to be wrong", ", a contradiction"
+fn rejected_later(same: &str) -> bool {
+    if same.starts_with("a contradiction") || same.starts_with("contradiction") {
+        return true;
+    }
+    let verb = ["is ", "was ", "would be "].iter().any(|w| same.starts_with(w));
+    const VERDICTS: [&str; 8] = [
+        "turned out to be wrong",
+        "turned out to be incorrect",
+        "turns out to be wrong",
+        "turns out to be incorrect",
+        "turned out wrong",
+        "turned out to be a mistake",
+        "proved wrong",
+        "proved to be wrong",
+    ];
+    const NOUNS: [&str; 8] = [
+        "incorrect answer",
+        "wrong answer",
+        "incorrect guess",
+        "wrong guess",
+        "incorrect result",
+        "wrong result",
+        "misconception",
+        "common mistake",
+    ];
+    let ends = |at: usize, w: &str| !same[at + w.len()..].starts_with(|c: char| c.is_ascii_alphabetic());
+    VERDICTS.iter().any(|w| same.contains(w))
+        || verb && NOUNS.iter().any(|w| same.find(w).is_some_and(|at| ends(at, w)))
+}
+
 /// Where the first sentence of normalised prose ends.
 fn sentence(t: &str) -> usize {
     let b = t.as_bytes();
@@ -258,8 +295,32 @@ pub(crate) fn after(rest: &str) -> Option<Reason> {
     // In the same sentence the verb may follow at once; in the next one it needs a subject ("This is wrong."). What is
     // impossible there is often the contrary of the answer. An interjection ("Wait.") is no sentence.
     let (same, _) = predicate(&t[..end]);
-    if refused(same) {
+    if refused(same) || rejected_later(&t[..end]) {
         return Some(Reason::Negated);
+    }
+    // "36 or more", "36 only if", "36 oder 37"
+    let bound = [
+        "or more",
+        "or higher",
+        "or greater",
+        "or larger",
+        "or above",
+        "or fewer",
+        "or less",
+        "or below",
+        "or lower",
+        "only if",
+    ];
+    if bound.iter().any(|w| {
+        t.strip_prefix(w).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+            && !t.starts_with("or less than")
+            && !t.starts_with("or more than")
+    }) {
+        return Some(Reason::Hedged);
+    }
+    if ["oder ", "ou ", "o ", "или ", "または", "hoặc "].iter().any(|w| t.strip_prefix(w).is_some_and(value))
+    {
+        return Some(Reason::Hedged);
     }
     let mut next = &t[end..];
     for _ in 0..2 {
@@ -385,7 +446,9 @@ fn rejects(before: &str) -> bool {
 
 /// Whether the last words before an answer leave it open. `before` is in lower case.
 pub(crate) fn hedges_before(before: &str) -> bool {
-    ["maybe", "perhaps", "possibly", "might be", "could be", "may be"].iter().any(|w| before.ends_with(w))
+    ["maybe", "perhaps", "possibly", "might be", "could be", "may be", "可能是", "可能为", "也许是", "大概是"]
+        .iter()
+        .any(|w| before.ends_with(w))
 }
 
 /// What the clause before an answer, or before the words that announce it, says of it: "I don't think it is",
@@ -435,12 +498,10 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
         " tempted ",
         " wrongly ",
         " mistakenly ",
-        " might think ",
-        " may think ",
-        " might expect ",
         " might seem ",
-        " might say ",
-        " would think ",
+        " when i said ",
+        " i was wrong ",
+        " was wrong to ",
         " many people ",
         " most people ",
         " some people ",
@@ -467,8 +528,33 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
         " let is suppose ",
     ];
     let doubtless = [" no doubt ", " without doubt ", " without a doubt ", " beyond doubt "];
-    let denied = DENIALS.iter().any(|w| clause.contains(w)) && !doubtless.iter().any(|w| clause.contains(w));
-    let supposed = opening.iter().any(|w| clause.starts_with(w)) && !clause.contains(" then ");
+    // "one might think", "you could believe"
+    let opinion = [" might ", " may ", " could ", " can "].iter().any(|modal| {
+        clause.find(modal).is_some_and(|at| {
+            let rest = &clause[at + modal.len()..];
+            [
+                "think ",
+                "believe ",
+                "say ",
+                "expect ",
+                "guess ",
+                "suspect ",
+                "conclude ",
+                "assume ",
+                "be tempted ",
+            ]
+            .iter()
+            .any(|w| rest.starts_with(w))
+        })
+    }) && [" one ", " you ", " some ", " people ", " many ", " somebody ", " someone "]
+        .iter()
+        .any(|w| clause.contains(w));
+    let denied = opinion
+        || DENIALS.iter().any(|w| clause.contains(w)) && !doubtless.iter().any(|w| clause.contains(w));
+    // What follows a condition without a comma has numbers before it: "if 300 people come they pay 300 · 10 =".
+    let supposed = opening.iter().any(|w| clause.starts_with(w))
+        && !clause.contains(" then ")
+        && !clause.bytes().any(|c| c.is_ascii_digit());
     (denied || supposed).then_some(Reason::Negated)
 }
 

@@ -789,6 +789,15 @@ fn time(plain: &str) -> Option<Time> {
         let noon = t.contains("noon");
         return Some(Time { seconds: if noon { 43_200 } else { 0 }, marked: true, bare_hour: None });
     }
+    // 20 minutes past 3
+    for (mark, past) in [(" minutes past ", true), (" past ", true), (" minutes to ", false)] {
+        let Some((minute, rest)) = t.split_once(mark) else { continue };
+        let Some(minute) = minute.parse::<u32>().ok().filter(|m| (1..60).contains(m)) else { continue };
+        let (hour, tail) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+        let hour = hour.parse::<u32>().ok().filter(|h| *h <= 24)?;
+        let (hour, minute) = if past { (hour, minute) } else { ((hour + 10) % 12 + 1, 60 - minute) };
+        return time(&format!("{hour}:{minute:02}{tail}"));
+    }
     // half past four in the afternoon
     for (lead, minute) in [("half past ", 30), ("quarter past ", 15), ("quarter to ", -15)] {
         let Some(rest) = t.strip_prefix("a ").unwrap_or(t).strip_prefix(lead) else { continue };
