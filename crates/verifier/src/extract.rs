@@ -1319,6 +1319,9 @@ fn counted(text: &str, last: usize) -> Option<usize> {
     let from = floor_boundary(text, last.saturating_sub(200));
     let sentence = text[from..last].rfind(['\n', '.', '?', '!']).map_or(from, |n| from + n + 1);
     let said = &text[sentence..last];
+    if !said.contains("here ") {
+        return None;
+    }
     let at = ["there are ", "there were ", "there will be ", "There are ", "There were "]
         .iter()
         .filter_map(|w| said.rfind(w).map(|at| at + w.len()))
@@ -1400,7 +1403,7 @@ fn closing_name(text: &str, choices: bool) -> Option<Range<usize>> {
     let from = floor_boundary(t, t.len().saturating_sub(160));
     let start = t[from..].rfind(['\n', '.', '?', '!']).map_or(from, |n| from + n + 1);
     let sentence = &t[start..];
-    if sentence.contains(['$', '\\'])
+    if sentence.bytes().any(|c| matches!(c, b'$' | b'\\'))
         || sentence.trim().len() < 12
         || !text.bytes().any(|c| c.is_ascii_digit())
     {

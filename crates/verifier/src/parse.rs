@@ -2101,8 +2101,7 @@ fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
 /// Words that leave an answer open.
 fn hedges(word: &str) -> bool {
     matches!(word, "maybe" | "perhaps" | "possibly" | "might" | "unsure")
-        || word.contains("可能")
-        || word.contains("也许")
+        || !word.is_ascii() && (word.contains("可能") || word.contains("也许"))
 }
 
 /// What the next token does to the value before it.

@@ -15,6 +15,13 @@ fn head(text: &str) -> &str {
     &text[..end]
 }
 
+/// Whether a word of the text is in a list, in any case; most prose has none, and needs no further look.
+fn mentions(text: &str, list: &[&str]) -> bool {
+    text.split(|c: char| !c.is_ascii_alphabetic())
+        .filter(|w| w.len() > 1)
+        .any(|word| list.iter().any(|w| w.len() == word.len() && w.eq_ignore_ascii_case(word)))
+}
+
 /// Lower case, no signs of emphasis or mathematics, contractions in full: "That can't be $x$" is "that cannot be x".
 fn plain(text: &str) -> String {
     let mut t: String = text.to_lowercase();
@@ -254,6 +261,63 @@ pub(crate) fn after(rest: &str) -> Option<Reason> {
     if !rest.bytes().any(|c| c.is_ascii_alphabetic() || c == b'?' || c >= 0x80) {
         return None;
     }
+    const TRIGGERS: &[&str] = &[
+        "or",
+        "not",
+        "isn",
+        "can",
+        "cannot",
+        "doesn",
+        "didn",
+        "won",
+        "wasn",
+        "maybe",
+        "perhaps",
+        "possibly",
+        "wrong",
+        "incorrect",
+        "impossible",
+        "extraneous",
+        "invalid",
+        "false",
+        "mistake",
+        "mistaken",
+        "error",
+        "ruled",
+        "out",
+        "excluded",
+        "rejected",
+        "discarded",
+        "eliminated",
+        "big",
+        "small",
+        "large",
+        "fails",
+        "failed",
+        "replaced",
+        "contradicts",
+        "contradiction",
+        "overcounts",
+        "undercounts",
+        "violates",
+        "close",
+        "works",
+        "guess",
+        "attempt",
+        "misconception",
+        "but",
+        "sure",
+        "only",
+        "oder",
+        "ou",
+    ];
+    if rest.is_ascii()
+        && !rest.contains('?')
+        && !rest.trim_start().starts_with("o ")
+        && !mentions(rest, TRIGGERS)
+    {
+        return None;
+    }
     let t = plain(rest);
     let t = t.trim_start_matches([' ', ',', '}']);
     // "10, maybe 11", "10 or so, perhaps $11$"
@@ -459,7 +523,42 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
         from += 1;
     }
     let lead = &lead[from..];
-    if !lead.bytes().any(|c| c.is_ascii_alphabetic()) {
+    const TRIGGERS: &[&str] = &[
+        "think",
+        "believe",
+        "convinced",
+        "doubt",
+        "unlikely",
+        "mistake",
+        "error",
+        "naive",
+        "naively",
+        "tempting",
+        "tempted",
+        "wrongly",
+        "mistakenly",
+        "might",
+        "may",
+        "could",
+        "can",
+        "seem",
+        "said",
+        "wrong",
+        "people",
+        "glance",
+        "true",
+        "case",
+        "false",
+        "way",
+        "answer",
+        "if",
+        "suppose",
+        "supposing",
+        "assume",
+        "assuming",
+        "imagine",
+    ];
+    if !mentions(lead, TRIGGERS) && !lead.contains('ï') {
         return None;
     }
     let t = format!(" {}", plain(lead).trim_start());

@@ -791,6 +791,9 @@ fn time(plain: &str) -> Option<Time> {
     }
     // 20 minutes past 3
     for (mark, past) in [(" minutes past ", true), (" past ", true), (" minutes to ", false)] {
+        if !t.contains(' ') {
+            break;
+        }
         let Some((minute, rest)) = t.split_once(mark) else { continue };
         let Some(minute) = minute.parse::<u32>().ok().filter(|m| (1..60).contains(m)) else { continue };
         let (hour, tail) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
