@@ -7,7 +7,8 @@
 //!    a phrase after a box must be followed by a value. An empty or unclosed last mark is no answer.
 //! 3. Without a mark: the whole response if it is just an answer, else the last maths span, bold text or number.
 //!
-//! A denied ("not 5") or hedged ("maybe 5", "3 or maybe 4") answer is no answer; "3 or 4" is a list.
+//! A denied ("not 5", "5 is wrong", "we reject 5") or hedged ("maybe 5", "3 or maybe 4") answer is no answer, nor is the last number
+//! of a text that breaks off; "3 or 4" is a list.
 
 use std::ops::Range;
 
@@ -526,10 +527,20 @@ impl View<'_> {
                     }
                     "no" if keyword.starts_with(['r', 'R']) => return Some(Err(Reason::Negated)),
                     "might" | "could" | "may" => hedge = true,
+                    "only" => hedge = false,
                     "would" => would = true,
                     "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
                     | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" | "n'est" | "n’est"
                     | "nicht" | "não" | "non" => {
+                        // "cannot be anything but 25"
+                        let rest =
+                            &self.full[floor_boundary(self.full, p)..floor_boundary(self.full, p + 40)];
+                        let double = [" be anything but ", " be anything other than ", " be other than "];
+                        if let Some(w) = double.iter().find(|w| rest.starts_with(**w)) {
+                            pos = p + w.len();
+                            linked = true;
+                            break;
+                        }
                         let corrected = self.corrected(p);
                         return corrected.or(Some(Err(Reason::Negated))).filter(|_| is_answer && !marked);
                     }
@@ -589,12 +600,25 @@ impl View<'_> {
             }
             p += self.full[p..].chars().next().map_or(1, char::len_utf8);
         }
+        // "none other than 25"
+        for w in ["none other than ", "nothing but ", "nothing other than ", "no other than "] {
+            if self.full[p..].starts_with(w) {
+                p += w.len();
+            }
+        }
         let content = &self.full[p..];
         if content.trim().is_empty() {
             return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
         }
-        // "The answer would be 42 if x were positive."
+        // "If order mattered, the answer would be 50.", "The answer would be 42 if x were positive."
         if would {
+            let lower = lower[lower.rfind(':').map_or(0, |n| n + 1)..].trim_start();
+            if ["if ", "had ", "were ", "ignoring ", "without ", "otherwise"]
+                .iter()
+                .any(|w| lower.starts_with(w))
+            {
+                return None;
+            }
             let line = &content[..floor_boundary(content, 200)];
             let line = &line[..line.find('\n').unwrap_or(line.len())];
             if line[..sentence_end(line)].contains(" if ") {
@@ -730,15 +754,22 @@ impl View<'_> {
         let line = &content[..line_end.min(floor_boundary(content, 2000))];
         let sentence = &line[..sentence_end(line)];
         let sentence = &sentence[..next_clause(sentence)];
+        let sentence = &sentence[..sentence.find(", i.e.").unwrap_or(sentence.len())];
         if stance::hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
             return Some(Err(Reason::Hedged));
         }
         // "12 (EDIT: 13)"
-        const CHANGES: [&str; 4] = ["(edit", "(correct", "(actually", "(no,"];
-        if sentence.contains('(') {
+        const CHANGES: [&str; 6] = ["(edit", "(correct", "(actually", "(no,", ", i mean ", ", i meant "];
+        if sentence.contains('(') || sentence.contains(", I mean") {
+            if ["(wrong)", "(incorrect)", "(rejected)", "(extraneous)"].iter().any(|w| sentence.contains(w)) {
+                return Some(Err(Reason::Negated));
+            }
             let lower = sentence.to_ascii_lowercase();
             if let Some((at, len)) = CHANGES.iter().find_map(|w| lower.find(w).map(|at| (at, w.len()))) {
-                let skip = sentence[at + len..].find([' ', ':']).map_or(0, |n| n + 1);
+                let skip = match CHANGES.iter().any(|w| w.ends_with(' ') && lower[at..].starts_with(w)) {
+                    true => 0,
+                    false => sentence[at + len..].find([' ', ':']).map_or(0, |n| n + 1),
+                };
                 return Some(self.narrow(p + at + len + skip, true).unwrap_or(Err(Reason::Negated)));
             }
         }
@@ -806,6 +837,7 @@ impl View<'_> {
             "hang on",
             "wait",
             "oh no",
+            "oh",
             "but wait",
             "my mistake",
             "apologies",
@@ -883,6 +915,11 @@ impl View<'_> {
                 .iter()
                 .find_map(|w| said.trim_start().strip_prefix(w));
             let body = if first { said } else { body.unwrap_or("") };
+            // "So 26."
+            let from = sentence + (body.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
+            if !first && !body.is_empty() && body.len() < 40 && value(&t[from..from + body.len()]) {
+                best = self.narrow(at(&t[from..]), true).or(best);
+            }
             for w in ANNOUNCERS {
                 let Some(n) = (if first { body.find(w) } else { body.starts_with(w).then_some(0) }) else {
                     continue;
@@ -1058,15 +1095,14 @@ impl View<'_> {
     fn last_value(&self) -> Option<Found> {
         let text = &self.full[self.start..];
         // A remark at the end says nothing new: "(we discard -3)", "for all x".
-        if let Some(head) = before_remark(text)
-            && let Some(reason) = stance::after(&text[head..])
-        {
-            return Some(Err(reason));
-        }
-        if let Some(head) = before_remark(text)
-            && let Some(Ok(f)) = (View { full: &self.full[..self.start + head], ..*self }).last_of_all()
-        {
-            return Some(Ok(f));
+        if let Some(head) = before_remark(text) {
+            if let Some(reason) = stance::after(&text[head..]) {
+                return Some(Err(reason));
+            }
+            let before = View { full: &self.full[..self.start + head], ..*self };
+            if let Some(Ok(f)) = before.last_of_all() {
+                return Some(Ok(f));
+            }
         }
         self.last_of_all()
     }
@@ -1249,7 +1285,14 @@ impl View<'_> {
             return Some(Err(reason));
         }
         // "one less than 6", "exceeds 6": another number.
-        const BOUNDS: [&str; 8] = [
+        const BOUNDS: [&str; 15] = [
+            "bigger than",
+            "larger than",
+            "smaller than",
+            "higher than",
+            "lower than",
+            "there are at least",
+            "there are at most",
             "less than",
             "more than",
             "fewer than",
@@ -1319,7 +1362,7 @@ fn counted(text: &str, last: usize) -> Option<usize> {
     let from = floor_boundary(text, last.saturating_sub(200));
     let sentence = text[from..last].rfind(['\n', '.', '?', '!']).map_or(from, |n| from + n + 1);
     let said = &text[sentence..last];
-    if !said.contains("here ") {
+    if !said.as_bytes().windows(5).any(|w| w == b"here ") {
         return None;
     }
     let at = ["there are ", "there were ", "there will be ", "There are ", "There were "]
@@ -1340,16 +1383,20 @@ fn counted(text: &str, last: usize) -> Option<usize> {
 /// which starts at `last`.
 fn restated(text: &str, last: usize) -> Option<Range<usize>> {
     let from = floor_boundary(text, last.saturating_sub(300));
-    let start = text[from..last].rfind('\n').max(text[from..last].rfind(". ")).map(|n| from + n + 1)?;
+    let b = text.as_bytes();
+    let start =
+        (from..last).rev().find(|&i| b[i] == b'\n' || b[i] == b'.' && b.get(i + 1) == Some(&b' '))? + 1;
     let sentence = &text[start..];
     let conditional = sentence.trim_start().to_ascii_lowercase_prefix("if ");
-    if conditional || sentence.contains(['=', '\\']) {
+    if conditional || sentence.bytes().any(|c| matches!(c, b'=' | b'\\')) {
         return None;
     }
     let window = floor_boundary(text, start.saturating_sub(200));
     let before = &text[window..start];
     let result = number_around(before, before.bytes().rposition(|c| c.is_ascii_digit())?);
-    let equals = before[..result.start].trim_end_matches([' ', '$']).ends_with('=');
+    if !before[..result.start].trim_end_matches([' ', '$']).ends_with('=') {
+        return None;
+    }
     let number = &before[result];
     let clear = |at: usize| {
         let part = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b',' | b'/' | b'-' | b'%');
@@ -1358,7 +1405,7 @@ fn restated(text: &str, last: usize) -> Option<Range<usize>> {
             && b.get(at + number.len()).is_none_or(|c| *c == b' ')
             && start + at + number.len() < last
     };
-    let (at, _) = sentence.match_indices(number).find(|(at, _)| equals && clear(*at))?;
+    let (at, _) = sentence.match_indices(number).find(|(at, _)| clear(*at))?;
     // Numbers that are joined are a list or a ratio, and what is denied is no result.
     let rest = &text[start + at + number.len()..last];
     let joined = [" and ", " or ", ",", ";", ":", " to ", " not ", " than ", " but ", "n't "];
@@ -1432,6 +1479,9 @@ fn closing_name(text: &str, choices: bool) -> Option<Range<usize>> {
 /// "no solution" and its like at the very end of a text.
 fn closing_words(text: &str) -> Option<Range<usize>> {
     let t = text.trim_end().trim_end_matches(['.', '*', '$', '!', '}']);
+    if !["olution", "olutions", "root", "roots", "exist", "ndefined"].iter().any(|w| t.ends_with(w)) {
+        return None;
+    }
     let tail = t[floor_boundary(t, t.len().saturating_sub(40))..].to_ascii_lowercase();
     const CLOSINGS: [&str; 10] = [
         " no solution",

@@ -308,10 +308,11 @@ impl Parser<'_> {
             }
             [.., "at", "least"] | [.., "least"] | [.., "minimum", "of"] => Some(Relation::Ge),
             [.., "at", "most"] | [.., "most"] | [.., "maximum", "of"] => Some(Relation::Le),
-            [.., "less", "than"] | [.., "fewer", "than"] | [.., "below"] | [.., "under"] | [.., "小于"] => {
-                Some(Relation::Lt)
-            }
-            [.., "greater", "than"]
+            [.., "less" | "fewer" | "smaller" | "lower", "than"]
+            | [.., "below"]
+            | [.., "under"]
+            | [.., "小于"] => Some(Relation::Lt),
+            [.., "greater" | "bigger" | "larger" | "higher", "than"]
             | [.., "more", "than"]
             | [.., "over"]
             | [.., "above"]
@@ -349,7 +350,9 @@ impl Parser<'_> {
         }
         if matches!(
             refs[..],
-            [.., "anything" | "everything" | "all", "but"]
+            [.., "bounded", "by"]
+                | ["all" | "any" | "every" | "everything", .., "but"]
+                | [.., "anything" | "everything" | "all", "but"]
                 | [.., "different" | "far" | "apart", "from"]
                 | [.., "other", "than"]
         ) {
@@ -473,7 +476,9 @@ impl Parser<'_> {
                         })
                 }
                 "cannot" => true,
-                word => word.contains(['不', '错']),
+                word => {
+                    !word.is_ascii() && ["不", "错", "ない", "아니", "아닙"].iter().any(|w| word.contains(w))
+                }
             };
             if refused {
                 return Err(self.expected("an answer that is not refused"));

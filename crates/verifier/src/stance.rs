@@ -138,6 +138,10 @@ const REFUSALS: &[&str] = &[
     "is a contradiction",
     "seems wrong",
     "comes close",
+    "is a lower bound",
+    "is an upper bound",
+    "is only a",
+    "is just a",
     "almost works",
     "nearly works",
     "was my first guess",
@@ -218,7 +222,11 @@ fn rejected_later(same: &str) -> bool {
         return true;
     }
     let verb = ["is ", "was ", "would be "].iter().any(|w| same.starts_with(w));
-    const VERDICTS: [&str; 8] = [
+    const VERDICTS: [&str; 12] = [
+        "so it is not the answer",
+        "so it is not a solution",
+        "so it is wrong",
+        "so it fails",
         "turned out to be wrong",
         "turned out to be incorrect",
         "turns out to be wrong",
@@ -305,6 +313,10 @@ pub(crate) fn after(rest: &str) -> Option<Reason> {
         "guess",
         "attempt",
         "misconception",
+        "unsure",
+        "plausible",
+        "bound",
+        "just",
         "but",
         "sure",
         "only",
@@ -338,6 +350,12 @@ pub(crate) fn after(rest: &str) -> Option<Reason> {
         "not sure",
         "i am not sure",
         "i guess; or",
+        "unsure",
+        "but i get ",
+        "but i got ",
+        "but we get ",
+        "seems plausible",
+        "is plausible",
         "though i am not sure",
         "but it could be",
         "but it might be",
@@ -348,6 +366,12 @@ pub(crate) fn after(rest: &str) -> Option<Reason> {
     ];
     if t.starts_with('?') || HEDGES.iter().any(|h| t.starts_with(h)) {
         return Some(Reason::Hedged);
+    }
+    if ["ではない", "ではありません", "가 아닙", "이 아닙", "가 아니", "이 아니"]
+        .iter()
+        .any(|w| t.starts_with(w))
+    {
+        return Some(Reason::Negated);
     }
     if ["是错", "不对", "不正确", "不成立", "不是答案", "是不对", "是不正确", "错误"]
         .iter()
@@ -433,6 +457,10 @@ pub(crate) fn denies(before: &str) -> bool {
         "\\ne",
         "\\neq",
         " but not",
+        " nor",
+        " bounded by",
+        "differ from",
+        "differs from",
         "anything but",
         "everything but",
         " all but",
@@ -458,7 +486,28 @@ pub(crate) fn denies(before: &str) -> bool {
 
 /// "we must discard x =", "this rules out the case n =".
 fn rejects(before: &str) -> bool {
+    const VERBS: &[&str] = &[
+        "reject",
+        "rejected",
+        "discard",
+        "discarded",
+        "exclude",
+        "excluded",
+        "excludes",
+        "eliminate",
+        "eliminated",
+        "eliminates",
+        "rule",
+        "rules",
+        "ruled",
+        "dismiss",
+        "throw",
+        "disregard",
+    ];
     let mut t = before;
+    if !mentions(t, VERBS) {
+        return false;
+    }
     for _ in 0..6 {
         t = t.trim_end_matches([' ', '=', ':', '$']);
         let from = t.rfind(' ').map_or(0, |n| n + 1);
@@ -557,6 +606,14 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
         "assume",
         "assuming",
         "imagine",
+        "have",
+        "assumption",
+        "approach",
+        "method",
+        "forget",
+        "forgets",
+        "forgetting",
+        "neglecting",
     ];
     if !mentions(lead, TRIGGERS) && !lead.contains('ï') {
         return None;
@@ -605,6 +662,12 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
         " most people ",
         " some people ",
         " at first glance ",
+        " would have been ",
+        " wrong assumption ",
+        " wrong approach ",
+        " wrong method ",
+        " incorrect assumption ",
+        " incorrect approach ",
         " not true that ",
         " not the case that ",
         " false that ",
@@ -648,7 +711,12 @@ pub(crate) fn clause_before(lead: &str) -> Option<Reason> {
     }) && [" one ", " you ", " some ", " people ", " many ", " somebody ", " someone "]
         .iter()
         .any(|w| clause.contains(w));
+    // "If we forget to carry, we get 25."
+    let slip = ["if we forget", "if you forget", "if one forgets", "forgetting ", "neglecting "]
+        .iter()
+        .any(|w| t.trim_start().starts_with(w));
     let denied = opinion
+        || slip
         || DENIALS.iter().any(|w| clause.contains(w)) && !doubtless.iter().any(|w| clause.contains(w));
     // What follows a condition without a comma has numbers before it: "if 300 people come they pay 300 · 10 =".
     let supposed = opening.iter().any(|w| clause.starts_with(w))
