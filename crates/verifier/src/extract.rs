@@ -83,7 +83,7 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
     }
     let full = &full[..start + turn_end(&full[start..])];
     let full = &full[..start + before_proof_end(&full[start..]).len()];
-    let view = View { full, start, policy };
+    let view = View { full, start, policy, turns: 0 };
     let text = &full[start..];
     if text.trim().is_empty() {
         return Err(Reason::NoAnswer);
@@ -160,13 +160,18 @@ fn before_proof_end(text: &str) -> &str {
 
 /// The last box of a text, if it has any.
 pub fn boxed(text: &str, policy: &Policy) -> Option<Found> {
-    View { full: text, start: 0, policy }.boxes().map(|(_, f)| f)
+    View { full: text, start: 0, policy, turns: 0 }.boxes().map(|(_, f)| f)
 }
+
+/// How many changes of mind are followed; longer chains end where they are.
+const TURNS: u8 = 4;
 
 struct View<'a> {
     full: &'a str,
     start: usize,
     policy: &'a Policy,
+    /// Changes of mind that have been followed so far.
+    turns: u8,
 }
 
 #[derive(Clone, Copy)]
@@ -333,7 +338,7 @@ impl View<'_> {
         if inner.trim().is_empty() {
             return Some((at, Err(Reason::EmptyAnswer)));
         }
-        let inside = View { full: &self.full[..open + len], start: open, policy: self.policy };
+        let inside = View { full: &self.full[..open + len], start: open, ..*self };
         if let Some((_, f)) = inside.boxes() {
             return Some((at, f));
         }
@@ -760,7 +765,7 @@ impl View<'_> {
         }
         // "12 (EDIT: 13)"
         const CHANGES: [&str; 6] = ["(edit", "(correct", "(actually", "(no,", ", i mean ", ", i meant "];
-        if sentence.contains('(') || sentence.contains(", I mean") {
+        if self.turns < TURNS && (sentence.contains('(') || sentence.contains(", I mean")) {
             if ["(wrong)", "(incorrect)", "(rejected)", "(extraneous)"].iter().any(|w| sentence.contains(w)) {
                 return Some(Err(Reason::Negated));
             }
@@ -770,7 +775,8 @@ impl View<'_> {
                     true => 0,
                     false => sentence[at + len..].find([' ', ':']).map_or(0, |n| n + 1),
                 };
-                return Some(self.narrow(p + at + len + skip, true).unwrap_or(Err(Reason::Negated)));
+                let behind = View { turns: self.turns + 1, ..*self };
+                return Some(behind.narrow(p + at + len + skip, true).unwrap_or(Err(Reason::Negated)));
             }
         }
         match readable(sentence, self.policy) {
@@ -801,7 +807,7 @@ impl View<'_> {
         if value_only {
             return None;
         }
-        let inside = View { full: &self.full[..p + sentence.len()], start: p, policy: self.policy };
+        let inside = View { full: &self.full[..p + sentence.len()], start: p, ..*self };
         match inside.last_value() {
             Some(f) => Some(f),
             None if sentence.trim().is_empty() => None,
@@ -890,21 +896,22 @@ impl View<'_> {
             opened = true;
             t = tail.trim_start_matches(sign);
         }
-        if !opened {
+        if !opened || self.turns >= TURNS {
             return None;
         }
+        let turned = View { turns: self.turns + 1, ..*self };
         let at = |t: &str| end + (t.as_ptr() as usize - rest.as_ptr() as usize);
         let value = |text: &str| {
             let line = &text[..text.find('\n').unwrap_or(text.len())];
             matches!(readable(&line[..sentence_end(line)], self.policy), Reading::Value)
         };
         if t.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '−')) && value(t) {
-            return self.narrow(at(t), true);
+            return turned.narrow(at(t), true);
         }
         let lower = t.to_ascii_lowercase();
         let mut sentence = 0;
         let mut first = true;
-        let mut best = None;
+        let mut places = Vec::new();
         // Sentence by sentence: the first may announce anywhere, later ones only at their beginning.
         while sentence < lower.len() {
             let line = &lower[sentence..];
@@ -918,7 +925,7 @@ impl View<'_> {
             // "So 26."
             let from = sentence + (body.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
             if !first && !body.is_empty() && body.len() < 40 && value(&t[from..from + body.len()]) {
-                best = self.narrow(at(&t[from..]), true).or(best);
+                places.push(at(&t[from..]));
             }
             for w in ANNOUNCERS {
                 let Some(n) = (if first { body.find(w) } else { body.starts_with(w).then_some(0) }) else {
@@ -928,7 +935,7 @@ impl View<'_> {
                     ["if ", "that ", "whether ", "check ", "verify "].iter().any(|d| body[..n].ends_with(d));
                 let from = sentence + (body.as_ptr() as usize - line.as_ptr() as usize) + n + w.len();
                 if !doubtful && t.is_char_boundary(from) {
-                    best = self.narrow(at(&t[from..]), true).or(best);
+                    places.push(at(&t[from..]));
                 }
             }
             first = false;
@@ -937,7 +944,7 @@ impl View<'_> {
                 sentence += 1;
             }
         }
-        best
+        places.iter().rev().find_map(|place| turned.narrow(*place, true))
     }
 
     /// What counts after "10, no wait, it is 11": the value behind the retraction, or nothing.
@@ -966,7 +973,7 @@ impl View<'_> {
         if !marks.iter().any(|m| head.starts_with(m)) {
             return None;
         }
-        let behind = View { full: self.full, start: end + (rest.len() - body.len()), policy: self.policy };
+        let behind = View { start: end + (rest.len() - body.len()), ..*self };
         Some(behind.last_value().unwrap_or(Err(Reason::Hedged)))
     }
 
@@ -1265,20 +1272,22 @@ impl View<'_> {
         // "36 and not 30", "36 rather than 30": the other number counts.
         let head = text[sentence_start..start].trim_end();
         for join in [" and not", ", not", " but not", " rather than", " instead of"] {
-            if let Some(kept) = head.strip_suffix(join)
+            if self.turns < TURNS
+                && let Some(kept) = head.strip_suffix(join)
                 && kept.contains(|c: char| c.is_ascii_digit())
             {
                 let end = self.start + sentence_start + kept.len();
-                return View { full: &self.full[..end], ..*self }.last_of_all();
+                return View { full: &self.full[..end], turns: self.turns + 1, ..*self }.last_of_all();
             }
         }
         // "5/16, or about 31%": the value before the rounded one counts.
         for join in [" or about", " or approximately", " or roughly", " ≈", " (approximately", " (about"] {
-            if let Some(kept) = head.strip_suffix(join)
+            if self.turns < TURNS
+                && let Some(kept) = head.strip_suffix(join)
                 && kept.trim_end_matches([' ', ',', ')', '$']).ends_with(|c: char| c.is_ascii_digit())
             {
                 let end = self.start + sentence_start + kept.trim_end_matches([' ', ',']).len();
-                return View { full: &self.full[..end], ..*self }.last_of_all();
+                return View { full: &self.full[..end], turns: self.turns + 1, ..*self }.last_of_all();
             }
         }
         if let Some(reason) = lead_denies(&text[..start]) {
