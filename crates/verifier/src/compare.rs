@@ -67,15 +67,32 @@ pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
     }
     // n ≡ 2 (mod 5) and n = 5k + 2, k ∈ Z
     for (a, b) in [(gold, response), (response, gold)] {
-        if let (Value::Congruence { name: n, residue, modulus }, Value::Assign { name, value, .. }) =
-            (&a.value, &b.value)
-            && let (Value::Scalar(s), Some((k, Some(Constant::Integers)))) = (&**value, &b.parameter)
-            && let (Some(r), Some(m)) = (&residue.exact, modulus.exact.as_ref().filter(|m| !m.is_zero()))
+        // The class may stand without the name that the other side gives it.
+        let class = match &a.value {
+            Value::Congruence { name, residue, modulus } => {
+                Some((Some(name), residue.exact.clone(), modulus.exact.clone()))
+            }
+            Value::Scalar(s) => match &s.node {
+                Node::Call(Func::Mod, v) if s.unit.is_none() => {
+                    Some((None, Scalar::new(v[0].clone()).exact, Scalar::new(v[1].clone()).exact))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let (name, value) = match &b.value {
+            Value::Assign { name, value, .. } => (Some(name), &**value),
+            value => (None, value),
+        };
+        if let Some((n, Some(r), Some(m))) = class
+            && !m.is_zero()
+            && let (Value::Scalar(s), Some((k, Some(Constant::Integers)))) = (value, &b.parameter)
         {
-            let same = n == name
+            let same = (n.is_none() || name.is_none() || n == name)
                 && s.variables().len() == 1
-                && linear(&s.node, k)
-                    .is_some_and(|(slope, offset)| slope.abs() == m.abs() && ((offset - r) / m).is_integer());
+                && linear(&s.node, k).is_some_and(|(slope, offset)| {
+                    slope.abs() == m.abs() && ((offset - &r) / &m).is_integer()
+                });
             return if same { Outcome::yes(Reason::EqualExactly) } else { no(Reason::DifferentValue) };
         }
     }

@@ -7,12 +7,14 @@
 //!    a phrase after a box must be followed by a value. An empty or unclosed last mark is no answer.
 //! 3. Without a mark: the whole response if it is just an answer, else the last maths span, bold text or number.
 //!
-//! A denied ("not 5") or hedged ("maybe 5", "3 or maybe 4") answer is no answer; "3 or 4" is a list.
+//! A denied ("not 5", "5 is wrong", "we reject 5") or hedged ("maybe 5", "3 or maybe 4") answer is no answer, nor is the last number
+//! of a text that breaks off; "3 or 4" is a list.
 
 use std::ops::Range;
 
 use crate::{
     policy::{Boxes, Policy},
+    stance,
     value::{self, Answer, Value},
     verdict::Reason,
 };
@@ -80,7 +82,8 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
         }
     }
     let full = &full[..start + turn_end(&full[start..])];
-    let view = View { full, start, policy };
+    let full = &full[..start + before_proof_end(&full[start..]).len()];
+    let view = View { full, start, policy, turns: 0 };
     let text = &full[start..];
     if text.trim().is_empty() {
         return Err(Reason::NoAnswer);
@@ -100,7 +103,9 @@ pub fn extract(full: &str, policy: &Policy) -> Found {
     if policy.prose {
         let after = best.as_ref().map_or(start, |(at, _)| *at);
         let marked = best.is_some();
-        if let Some((at, f)) = view.phrase(after, marked) {
+        // Words inside a box that never closes announce nothing.
+        let open_box = matches!(&best, Some((_, Err(Reason::Unterminated))));
+        if !open_box && let Some((at, f)) = view.phrase(after, marked) {
             best = Some((at, f));
         }
     }
@@ -142,15 +147,31 @@ fn turn_end(text: &str) -> usize {
     end
 }
 
+/// The text without the sign that ends a proof.
+fn before_proof_end(text: &str) -> &str {
+    let t = text.trim_end().trim_end_matches(['$', '.']);
+    ["\\blacksquare", "\\square", "\\Box", "\\qed", "■", "∎", "□", "QED", "Q.E.D"]
+        .iter()
+        .find_map(|w| t.strip_suffix(w))
+        .map(|t| t.trim_end_matches('$'))
+        .filter(|t| t.ends_with(char::is_whitespace) && !t.trim().is_empty())
+        .unwrap_or(text)
+}
+
 /// The last box of a text, if it has any.
 pub fn boxed(text: &str, policy: &Policy) -> Option<Found> {
-    View { full: text, start: 0, policy }.boxes().map(|(_, f)| f)
+    View { full: text, start: 0, policy, turns: 0 }.boxes().map(|(_, f)| f)
 }
+
+/// How many changes of mind are followed; longer chains end where they are.
+const TURNS: u8 = 4;
 
 struct View<'a> {
     full: &'a str,
     start: usize,
     policy: &'a Policy,
+    /// Changes of mind that have been followed so far.
+    turns: u8,
 }
 
 #[derive(Clone, Copy)]
@@ -249,14 +270,17 @@ impl View<'_> {
             }
         }
         let before = plain_tail(&self.full[self.start..all[first].command]);
-        if denies(&before) {
+        if stance::denies(&before) {
             return Err(Reason::Negated);
         }
-        if hedges_before(&before) {
+        if stance::hedges_before(&before) {
             return Err(Reason::Hedged);
         }
         let after = &self.full[last.end..];
-        if let Some(reason) = hedges_after(after) {
+        if let Some(better) = self.second_thought(last.end) {
+            return better;
+        }
+        if let Some(reason) = stance::after(after) {
             return Err(reason);
         }
         let inside = |b: &Bx| self.full[b.open..b.close].trim();
@@ -314,7 +338,7 @@ impl View<'_> {
         if inner.trim().is_empty() {
             return Some((at, Err(Reason::EmptyAnswer)));
         }
-        let inside = View { full: &self.full[..open + len], start: open, policy: self.policy };
+        let inside = View { full: &self.full[..open + len], start: open, ..*self };
         if let Some((_, f)) = inside.boxes() {
             return Some((at, f));
         }
@@ -413,7 +437,7 @@ impl View<'_> {
                 b's' | b'S' => &["solution"],
                 b'r' | b'R' => &["result", "respuesta", "réponse", "risposta", "resposta"],
                 b'o' | b'O' => &["odpowied"],
-                b'c' | b'C' => &["cevap", "correct choice", "correct option"],
+                b'c' | b'C' => &["cevap", "correct choice", "correct option", "correct statement"],
                 0xc4 => &["đáp án", "Đáp án", "đáp số", "Đáp số"],
                 0xd0 => &["Ответ", "ответ", "ОТВЕТ"],
                 0xd8 => &["الجواب", "الإجابة"],
@@ -444,8 +468,12 @@ impl View<'_> {
     fn announced(&self, at: usize, after: usize, marked: bool) -> Option<Found> {
         let rest = &self.full[after..floor_boundary(self.full, after + 4096)];
         let keyword = &self.full[at..after];
-        let weak = ["solution", "result", "correct choice", "correct option"];
+        let weak = ["solution", "result", "correct choice", "correct option", "correct statement"];
         let is_answer = !weak.iter().any(|w| keyword.eq_ignore_ascii_case(w));
+        // "The solution is divided into three steps" does not replace a box.
+        if marked && !is_answer {
+            return None;
+        }
         // Keywords that need no verb.
         let direct = keyword.len() == 4 && keyword.is_ascii()
             || ["答", "정답", "답", "故"].iter().any(|k| keyword.starts_with(k));
@@ -465,7 +493,7 @@ impl View<'_> {
             n >= 5 && before.is_char_boundary(n - 5) && before[n - 5..].eq_ignore_ascii_case("final")
         };
         pos = skip(pos);
-        let mut hedge = false;
+        let (mut hedge, mut would) = (false, false);
         let mut linked = false;
         if b.get(pos) == Some(&b':') || self.full[pos..].starts_with('：') {
             pos += self.full[pos..].chars().next().map_or(1, char::len_utf8);
@@ -502,9 +530,22 @@ impl View<'_> {
                         pos = p;
                         break;
                     }
+                    "no" if keyword.starts_with(['r', 'R']) => return Some(Err(Reason::Negated)),
                     "might" | "could" | "may" => hedge = true,
+                    "only" => hedge = false,
+                    "would" => would = true,
                     "isn't" | "isn’t" | "not" | "cannot" | "can't" | "can’t" | "couldn't" | "wouldn't"
-                    | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" => {
+                    | "won't" | "doesn't" | "shouldn't" | "never" | "wasn't" | "n'est" | "n’est"
+                    | "nicht" | "não" | "non" => {
+                        // "cannot be anything but 25"
+                        let rest =
+                            &self.full[floor_boundary(self.full, p)..floor_boundary(self.full, p + 40)];
+                        let double = [" be anything but ", " be anything other than ", " be other than "];
+                        if let Some(w) = double.iter().find(|w| rest.starts_with(**w)) {
+                            pos = p + w.len();
+                            linked = true;
+                            break;
+                        }
                         let corrected = self.corrected(p);
                         return corrected.or(Some(Err(Reason::Negated))).filter(|_| is_answer && !marked);
                     }
@@ -534,22 +575,23 @@ impl View<'_> {
         if !linked {
             return None;
         }
-        // "Perhaps the answer is", "it is not true that the answer is"
-        let from = floor_boundary(self.full, at.saturating_sub(80)).max(self.start);
+        // "Perhaps the answer is", "it is not true that the answer is", "suppose that the answer is"
+        let from = floor_boundary(self.full, at.saturating_sub(120)).max(self.start);
         let lead = &self.full[from..at];
-        let lead = lead[lead.rfind(['.', '\n', '!', '?', ';']).map_or(0, |n| n + 1)..].to_ascii_lowercase();
-        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| lead.contains(w)) {
+        let lead = &lead[lead.rfind(['.', '\n', '!', '?', ';']).map_or(0, |n| n + 1)..];
+        let lower = lead.to_ascii_lowercase();
+        // "Perhaps the answer is" and "Maybe, the answer is"; "Maybe surprisingly, the answer is" doubts something else.
+        let clause = lower.trim_end().trim_end_matches("the").trim_end();
+        let clause = match clause.strip_suffix(',') {
+            Some(said) if said.trim().contains(' ') => "",
+            _ => clause,
+        };
+        if is_answer && ["perhaps", "maybe", "possibly"].iter().any(|w| clause.contains(w)) {
             return Some(Err(Reason::Hedged));
         }
-        if is_answer
-            && ["not true that", "not the case that", "false that", "doubt that"]
-                .iter()
-                .any(|w| lead.contains(w))
-        {
-            let doubtless = ["no doubt that", "without doubt that"].iter().any(|w| lead.contains(w));
-            if !doubtless {
-                return Some(Err(Reason::Negated));
-            }
+        // What a sentence supposes or doubts is announced by nobody; the search for the last value judges it again.
+        if is_answer && stance::clause_before(lead).is_some() {
+            return None;
         }
         // ": ", "is: ", newlines and emphasis before the content.
         let mut p = pos;
@@ -563,15 +605,40 @@ impl View<'_> {
             }
             p += self.full[p..].chars().next().map_or(1, char::len_utf8);
         }
+        // "none other than 25"
+        for w in ["none other than ", "nothing but ", "nothing other than ", "no other than "] {
+            if self.full[p..].starts_with(w) {
+                p += w.len();
+            }
+        }
         let content = &self.full[p..];
         if content.trim().is_empty() {
             return if is_answer && !marked { Some(Err(Reason::EmptyAnswer)) } else { None };
+        }
+        // "If order mattered, the answer would be 50.", "The answer would be 42 if x were positive."
+        if would {
+            let lower = lower[lower.rfind(':').map_or(0, |n| n + 1)..].trim_start();
+            if ["if ", "had ", "were ", "ignoring ", "without ", "otherwise"]
+                .iter()
+                .any(|w| lower.starts_with(w))
+            {
+                return None;
+            }
+            let line = &content[..floor_boundary(content, 200)];
+            let line = &line[..line.find('\n').unwrap_or(line.len())];
+            if line[..sentence_end(line)].contains(" if ") {
+                return if is_answer && !marked { Some(Err(Reason::Hedged)) } else { None };
+            }
         }
         let plain = content.chars().filter(|c| !matches!(c, '*' | '_'));
         let lower_start: String = plain.take(24).collect::<String>().to_ascii_lowercase();
         if lower_start.starts_with("not ")
             || lower_start.starts_with("n't ")
             || lower_start.starts_with("never ")
+            || ["nicht ", "niet ", "pas ", "не "].iter().any(|w| lower_start.starts_with(w))
+            || ["≠", "!=", "\\ne", "$\\ne", "不是", "并非", "不等于"]
+                .iter()
+                .any(|w| lower_start.starts_with(w))
         {
             // "not 13 but 12"
             let line =
@@ -590,6 +657,19 @@ impl View<'_> {
                     .unwrap_or(0);
                 return self.narrow(p + at + 5 + skip, true);
             }
+            return if is_answer { Some(Err(Reason::Negated)) } else { None };
+        }
+        const OTHERS: [&str; 8] = [
+            "other than",
+            "anything but",
+            "anything except",
+            "anything other",
+            "different from",
+            "far from",
+            "no longer",
+            "nowhere near",
+        ];
+        if OTHERS.iter().any(|w| lower_start.starts_with(w)) {
             return if is_answer { Some(Err(Reason::Negated)) } else { None };
         }
         let hedged = ["maybe", "perhaps", "possibly", "either ", "probably either"]
@@ -637,7 +717,7 @@ impl View<'_> {
             if let Some(f) = self.retracted(p + end) {
                 return Some(f);
             }
-            if let Some(reason) = hedges_after(&content[end..]) {
+            if let Some(reason) = stance::after(&content[end..]) {
                 return Some(Err(reason));
             }
             if parts.len() > 1 {
@@ -662,19 +742,46 @@ impl View<'_> {
                 return Some(found(self.full, p + span.inner.start..p + span.inner.end, Source::Phrase));
             }
         }
+        // A span that never closes.
+        if ["\\(", "\\["].iter().any(|w| content.starts_with(w)) || content.starts_with("$\\") {
+            let close = if content.starts_with("\\(") {
+                "\\)"
+            } else if content.starts_with('$') {
+                "$"
+            } else {
+                "\\]"
+            };
+            if !content[2..].contains(close) {
+                return Some(Err(Reason::Unterminated));
+            }
+        }
         let line_end = content.find('\n').unwrap_or(content.len());
         let line = &content[..line_end.min(floor_boundary(content, 2000))];
         let sentence = &line[..sentence_end(line)];
-        if hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
+        let sentence = &sentence[..next_clause(sentence)];
+        let sentence = &sentence[..sentence.find(", i.e.").unwrap_or(sentence.len())];
+        if stance::hedge_inside(sentence) || line[sentence.len()..].starts_with('?') {
             return Some(Err(Reason::Hedged));
+        }
+        // "12 (EDIT: 13)"
+        const CHANGES: [&str; 6] = ["(edit", "(correct", "(actually", "(no,", ", i mean ", ", i meant "];
+        if self.turns < TURNS && (sentence.contains('(') || sentence.contains(", I mean")) {
+            if ["(wrong)", "(incorrect)", "(rejected)", "(extraneous)"].iter().any(|w| sentence.contains(w)) {
+                return Some(Err(Reason::Negated));
+            }
+            let lower = sentence.to_ascii_lowercase();
+            if let Some((at, len)) = CHANGES.iter().find_map(|w| lower.find(w).map(|at| (at, w.len()))) {
+                let skip = match CHANGES.iter().any(|w| w.ends_with(' ') && lower[at..].starts_with(w)) {
+                    true => 0,
+                    false => sentence[at + len..].find([' ', ':']).map_or(0, |n| n + 1),
+                };
+                let behind = View { turns: self.turns + 1, ..*self };
+                return Some(behind.narrow(p + at + len + skip, true).unwrap_or(Err(Reason::Negated)));
+            }
         }
         match readable(sentence, self.policy) {
             Reading::Value => {
-                if let Some(f) = self.retracted(p + sentence.len()) {
-                    return Some(f);
-                } else {
-                    return Some(found(self.full, p..p + sentence.len(), Source::Phrase));
-                }
+                return Some(self.kept(p..p + sentence.len()));
             }
             Reading::Text if !value_only && !sentence.bytes().any(|c| c.is_ascii_digit()) => {
                 // "C because ..." has been cut by the choice rule below.
@@ -692,18 +799,15 @@ impl View<'_> {
         if let Some(end) = leading_value(sentence)
             && matches!(readable(&sentence[..end], self.policy), Reading::Value)
         {
-            if let Some(f) = self.retracted(p + end) {
-                return Some(f);
-            }
-            return Some(found(self.full, p..p + end, Source::Phrase));
+            return Some(self.kept(p..p + end));
         }
         if let Some(end) = leading_letter(sentence) {
-            return Some(found(self.full, p..p + end, Source::Phrase));
+            return Some(self.kept(p..p + end));
         }
         if value_only {
             return None;
         }
-        let inside = View { full: &self.full[..p + sentence.len()], start: p, policy: self.policy };
+        let inside = View { full: &self.full[..p + sentence.len()], start: p, ..*self };
         match inside.last_value() {
             Some(f) => Some(f),
             None if sentence.trim().is_empty() => None,
@@ -711,8 +815,143 @@ impl View<'_> {
         }
     }
 
+    /// An answer unless what follows takes it back.
+    fn kept(&self, range: Range<usize>) -> Found {
+        if let Some(f) = self.retracted(range.end) {
+            return f;
+        }
+        match stance::after(&self.full[range.end..]) {
+            Some(reason) => Err(reason),
+            None => found(self.full, range, Source::Phrase),
+        }
+    }
+
+    /// The other value that a second thought right after an answer arrives at: "15. Actually, it is 16.",
+    /// "15. Correction: 16", "15. Hmm, 3 · 6 = 18. So it's 18."
+    fn second_thought(&self, end: usize) -> Option<Found> {
+        const OPENERS: &[&str] = &[
+            "actually",
+            "correction",
+            "edit",
+            "sorry",
+            "on second thought",
+            "i mean",
+            "i meant",
+            "hmm",
+            "oops",
+            "hold on",
+            "hang on",
+            "wait",
+            "oh no",
+            "oh",
+            "but wait",
+            "my mistake",
+            "apologies",
+            "no",
+        ];
+        const ANNOUNCERS: &[&str] = &[
+            "it is ",
+            "it's ",
+            "it’s ",
+            "it should be ",
+            "it must be ",
+            "that should be ",
+            "this should be ",
+            "i mean ",
+            "i meant ",
+            "make it ",
+            "make that ",
+        ];
+        let sign = |c: char| {
+            c.is_whitespace()
+                || matches!(
+                    c,
+                    '$' | '*'
+                        | '.'
+                        | ','
+                        | ';'
+                        | ':'
+                        | '\\'
+                        | ')'
+                        | '('
+                        | ']'
+                        | '}'
+                        | '-'
+                        | '–'
+                        | '—'
+                        | '…'
+                        | '!'
+                )
+        };
+        let rest = &self.full[end..floor_boundary(self.full, end + 600)];
+        let mut t = rest.trim_start_matches(sign);
+        let mut opened = false;
+        while let Some(w) = OPENERS.iter().find(|w| t.to_ascii_lowercase_prefix(w)) {
+            let tail = &t[w.len()..];
+            // "no" opens a second thought only with a pause behind it.
+            let pause = tail.starts_with([',', ':', '.', '!', ';', '—', '–', '-']);
+            if !(pause || *w != "no" && tail.starts_with([' ', '\n'])) {
+                break;
+            }
+            opened = true;
+            t = tail.trim_start_matches(sign);
+        }
+        if !opened || self.turns >= TURNS {
+            return None;
+        }
+        let turned = View { turns: self.turns + 1, ..*self };
+        let at = |t: &str| end + (t.as_ptr() as usize - rest.as_ptr() as usize);
+        let value = |text: &str| {
+            let line = &text[..text.find('\n').unwrap_or(text.len())];
+            matches!(readable(&line[..sentence_end(line)], self.policy), Reading::Value)
+        };
+        if t.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '−')) && value(t) {
+            return turned.narrow(at(t), true);
+        }
+        let lower = t.to_ascii_lowercase();
+        let mut sentence = 0;
+        let mut first = true;
+        let mut places = Vec::new();
+        // Sentence by sentence: the first may announce anywhere, later ones only at their beginning.
+        while sentence < lower.len() {
+            let line = &lower[sentence..];
+            let line = &line[..line.find('\n').unwrap_or(line.len())];
+            let len = sentence_end(line);
+            let said = &line[..len];
+            let body = ["so ", "thus ", "hence ", "therefore ", "thus, ", "hence, ", "therefore, "]
+                .iter()
+                .find_map(|w| said.trim_start().strip_prefix(w));
+            let body = if first { said } else { body.unwrap_or("") };
+            // "So 26."
+            let from = sentence + (body.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
+            if !first && !body.is_empty() && body.len() < 40 && value(&t[from..from + body.len()]) {
+                places.push(at(&t[from..]));
+            }
+            for w in ANNOUNCERS {
+                let Some(n) = (if first { body.find(w) } else { body.starts_with(w).then_some(0) }) else {
+                    continue;
+                };
+                let doubtful =
+                    ["if ", "that ", "whether ", "check ", "verify "].iter().any(|d| body[..n].ends_with(d));
+                let from = sentence + (body.as_ptr() as usize - line.as_ptr() as usize) + n + w.len();
+                if !doubtful && t.is_char_boundary(from) {
+                    places.push(at(&t[from..]));
+                }
+            }
+            first = false;
+            sentence += len + 1;
+            while !lower.is_char_boundary(sentence.min(lower.len())) {
+                sentence += 1;
+            }
+        }
+        places.iter().rev().find_map(|place| turned.narrow(*place, true))
+    }
+
     /// What counts after "10, no wait, it is 11": the value behind the retraction, or nothing.
     fn retracted(&self, end: usize) -> Option<Found> {
+        if let Some(f) = self.second_thought(end) {
+            return Some(f);
+        }
         let rest = &self.full[end..];
         let body = rest.trim_start_matches(|c: char| {
             c.is_whitespace()
@@ -734,7 +973,7 @@ impl View<'_> {
         if !marks.iter().any(|m| head.starts_with(m)) {
             return None;
         }
-        let behind = View { full: self.full, start: end + (rest.len() - body.len()), policy: self.policy };
+        let behind = View { start: end + (rest.len() - body.len()), ..*self };
         Some(behind.last_value().unwrap_or(Err(Reason::Hedged)))
     }
 
@@ -745,6 +984,16 @@ impl View<'_> {
             return found;
         }
         let trimmed = value::trim(text);
+        if let Some(range) = closing_words(text) {
+            return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
+        }
+        if let Some(range) = closing_name(text, self.policy.choices) {
+            return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
+        }
+        let set = trimmed.len() <= 80 && trimmed.to_ascii_lowercase_prefix("all ");
+        if set && matches!(readable(trimmed, self.policy), Reading::Value) {
+            return found(self.full, self.start..self.full.len(), Source::Whole);
+        }
         if trimmed.len() <= 400 && !is_prose(trimmed) {
             match readable(trimmed, self.policy) {
                 Reading::Value => return found(self.full, self.start..self.full.len(), Source::Whole),
@@ -824,8 +1073,16 @@ impl View<'_> {
             return number;
         }
         // The longest reading that is one quantity.
-        let ends: Vec<usize> =
-            word_positions(tail).map(|(at, w)| number.end + at + w.len()).take(4).collect();
+        let ends: Vec<usize> = word_positions(tail)
+            .enumerate()
+            .take_while(|(k, (_, w))| {
+                *k == 0
+                    || crate::units::canonical(w).is_some()
+                    || matches!(*w, "per" | "square" | "cubic" | "squared" | "cubed" | "and")
+            })
+            .map(|(_, (at, w))| number.end + at + w.len())
+            .take(4)
+            .collect();
         for end in ends.into_iter().rev() {
             let squared =
                 ["²", "³", "^2", "^3"].iter().find_map(|p| text[end..].starts_with(p).then_some(p.len()));
@@ -845,10 +1102,14 @@ impl View<'_> {
     fn last_value(&self) -> Option<Found> {
         let text = &self.full[self.start..];
         // A remark at the end says nothing new: "(we discard -3)", "for all x".
-        if let Some(head) = before_remark(text)
-            && let Some(Ok(f)) = (View { full: &self.full[..self.start + head], ..*self }).last_of_all()
-        {
-            return Some(Ok(f));
+        if let Some(head) = before_remark(text) {
+            if let Some(reason) = stance::after(&text[head..]) {
+                return Some(Err(reason));
+            }
+            let before = View { full: &self.full[..self.start + head], ..*self };
+            if let Some(Ok(f)) = before.last_of_all() {
+                return Some(Ok(f));
+            }
         }
         self.last_of_all()
     }
@@ -856,11 +1117,26 @@ impl View<'_> {
     fn last_of_all(&self) -> Option<Found> {
         let text = &self.full[self.start..];
         let b = text.as_bytes();
+        if stance::breaks_off(text) {
+            return Some(Err(Reason::Unterminated));
+        }
         let digit = b.iter().rposition(u8::is_ascii_digit);
+        if let Some(d) = digit
+            && let Some(at) = counted(text, d)
+            && let Some(f @ Ok(_)) = self.narrow(self.start + at, true)
+        {
+            return Some(f);
+        }
         // A number after the span wins, unless it only approximates it.
         let approximates = |s: &LastSpan, d: usize| {
             let between = &text[s.outer_end..d];
-            between.len() < 60 && ["approx", "≈", "about", "roughly"].iter().any(|w| between.contains(w))
+            // A sentence of its own states the rounded value, unless it speaks of the span: "This is about 3.6."
+            let own = between.trim_start_matches(['.', ' ', '$', '\n']);
+            let another = between.contains(". ") || between.contains('\n');
+            let speaks = ["This is", "which is", "That is", "i.e.", "Numerically", "≈", "approx"];
+            between.len() < 60
+                && (!another || speaks.iter().any(|w| own.starts_with(w)))
+                && ["approx", "≈", "about", "roughly"].iter().any(|w| between.contains(w))
         };
         let span = last_span(text).filter(|s| digit.is_none_or(|d| d < s.outer_end || approximates(s, d)));
         let span = span.filter(|s| {
@@ -868,7 +1144,11 @@ impl View<'_> {
             !inner.is_empty() && inner.len() < 600 && matches!(readable(inner, self.policy), Reading::Value)
         });
         if let Some(s) = span {
-            if let Some(reason) = hedges_after(&text[s.outer_end..]) {
+            if let Some(reason) = stance::after(&text[s.outer_end..]) {
+                return Some(Err(reason));
+            }
+            let open = s.inner.start - (s.inner.start > 1 && text[..s.inner.start].ends_with("$$")) as usize;
+            if let Some(reason) = lead_denies(&text[..open.saturating_sub(1)]) {
                 return Some(Err(reason));
             }
             if let Some((parts, from)) = listed_spans(text, &s.inner) {
@@ -914,6 +1194,11 @@ impl View<'_> {
             return Some(found(self.full, self.start + from..self.start + to, Source::Last));
         };
         let range = self.with_unit(text, number_around(text, d));
+        // "250 × 4 = 1,000. So they make 1,000 units in 4 weeks."
+        if let Some(result) = restated(text, range.start) {
+            let result = self.with_unit(text, result);
+            return Some(found(self.full, self.start + result.start..self.start + result.end, Source::Last));
+        }
         if let Some(group) = group_around(text, &range)
             && matches!(readable(&text[group.clone()], self.policy), Reading::Value)
         {
@@ -936,6 +1221,17 @@ impl View<'_> {
         {
             start = number_around(left, left.len() - 1).start;
         }
+        // "the ratio is 3 to 5"
+        if let Some(left) = text[..start].trim_end().strip_suffix(" to")
+            && left.ends_with(|c: char| c.is_ascii_digit())
+            && text[text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1)..start].contains("ratio")
+        {
+            start = number_around(left, left.len() - 1).start;
+        }
+        // x = 5 and y = -1
+        if let Some(first) = assignments_before(text, start) {
+            start = first;
+        }
         // 5 out of 8
         if let Some(left) = text[..start].trim_end().strip_suffix(" out of")
             && left.ends_with(|c: char| c.is_ascii_digit())
@@ -946,7 +1242,9 @@ impl View<'_> {
         let mut joined = 0;
         while joined < 16 {
             let head = text[..start].trim_end();
-            let Some(word) = [" or", " and", ","].iter().find(|w| head.ends_with(**w)) else { break };
+            let Some(word) = [" or", " and", ",", "或", "和"].iter().find(|w| head.ends_with(**w)) else {
+                break;
+            };
             let left = head[..head.len() - word.len()].trim_end();
             let left = left.strip_suffix(',').unwrap_or(left);
             let previous = left.as_bytes().last().is_some_and(u8::is_ascii_digit);
@@ -954,7 +1252,7 @@ impl View<'_> {
                 break;
             }
             let r = number_around(left, left.len() - 1);
-            if *word != " or" {
+            if !matches!(*word, " or" | "或" | "和") {
                 // Only where a plural verb announces the list.
                 let lead = left[..r.start].trim_end();
                 let list_before = lead.ends_with(" are")
@@ -971,8 +1269,59 @@ impl View<'_> {
         }
         let sentence_start = text[..start].rfind(['\n', '.']).map_or(0, |n| n + 1);
         let lead = format!(" {}", text[sentence_start..start].trim().to_ascii_lowercase());
-        if denies(&lead) && !["other than", "instead of", "rather than"].iter().any(|w| lead.ends_with(w)) {
-            return Some(Err(Reason::Negated));
+        // "36 and not 30", "36 rather than 30": the other number counts.
+        let head = text[sentence_start..start].trim_end();
+        for join in [" and not", ", not", " but not", " rather than", " instead of"] {
+            if self.turns < TURNS
+                && let Some(kept) = head.strip_suffix(join)
+                && kept.contains(|c: char| c.is_ascii_digit())
+            {
+                let end = self.start + sentence_start + kept.len();
+                return View { full: &self.full[..end], turns: self.turns + 1, ..*self }.last_of_all();
+            }
+        }
+        // "5/16, or about 31%": the value before the rounded one counts.
+        for join in [" or about", " or approximately", " or roughly", " ≈", " (approximately", " (about"] {
+            if self.turns < TURNS
+                && let Some(kept) = head.strip_suffix(join)
+                && kept.trim_end_matches([' ', ',', ')', '$']).ends_with(|c: char| c.is_ascii_digit())
+            {
+                let end = self.start + sentence_start + kept.trim_end_matches([' ', ',']).len();
+                return View { full: &self.full[..end], turns: self.turns + 1, ..*self }.last_of_all();
+            }
+        }
+        if let Some(reason) = lead_denies(&text[..start]) {
+            return Some(Err(reason));
+        }
+        // "one less than 6", "exceeds 6": another number.
+        const BOUNDS: [&str; 15] = [
+            "bigger than",
+            "larger than",
+            "smaller than",
+            "higher than",
+            "lower than",
+            "there are at least",
+            "there are at most",
+            "less than",
+            "more than",
+            "fewer than",
+            "exceeds",
+            "just below",
+            "just above",
+            "slightly below",
+            "slightly above",
+        ];
+        let counted_bound = ["no", "is", "not"].iter().any(|w| {
+            BOUNDS
+                .iter()
+                .any(|b| lead.strip_suffix(b).is_some_and(|l| l.trim_end().ends_with(&format!(" {w}"))))
+        });
+        if BOUNDS.iter().any(|w| lead.ends_with(w)) && !counted_bound {
+            return Some(Err(Reason::Hedged));
+        }
+        // \frac{9}{ and the end
+        if text[sentence_start..].matches('{').count() > text[sentence_start..].matches('}').count() {
+            return Some(Err(Reason::Unterminated));
         }
         // "we cannot tell whether it is 8" leaves it open.
         const OPEN: [&str; 6] = [
@@ -988,10 +1337,12 @@ impl View<'_> {
         }
         // "between 9 and 10" is neither.
         let between = lead.strip_suffix(" and").and_then(|l| l.rfind("between ").map(|at| &l[at + 8..]));
-        if hedges_before(&lead) || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic())) {
+        if stance::hedges_before(&lead)
+            || between.is_some_and(|l| !l.contains(|c: char| c.is_ascii_alphabetic()))
+        {
             return Some(Err(Reason::Hedged));
         }
-        if let Some(reason) = hedges_after(&text[range.end..]) {
+        if let Some(reason) = stance::after(&text[range.end..]) {
             return Some(Err(reason));
         }
         // "n is greater than 6" bounds n.
@@ -1000,8 +1351,175 @@ impl View<'_> {
                 start = sentence_start + text[sentence_start..start].trim_end().len() - bound.len();
             }
         }
-        Some(found(self.full, self.start + start..self.start + range.end, Source::Last))
+        // 60' is no 60.
+        let primes = text[range.end..].bytes().take_while(|c| *c == b'\'').count();
+        let end = if !text[..range.end].ends_with(|c: char| c.is_ascii_digit())
+            || text[range.end + primes..].starts_with(|c: char| c.is_alphabetic())
+            || text[..start].ends_with('\'')
+        {
+            range.end
+        } else {
+            range.end + primes
+        };
+        Some(found(self.full, self.start + start..self.start + end, Source::Last))
     }
+}
+
+/// Where the number stands that "there are" announces in the last sentence, if only a phrase follows that ends in another
+/// number: "So there are 13 ways to climb 6 stairs".
+fn counted(text: &str, last: usize) -> Option<usize> {
+    let from = floor_boundary(text, last.saturating_sub(200));
+    let sentence = text[from..last].rfind(['\n', '.', '?', '!']).map_or(from, |n| from + n + 1);
+    let said = &text[sentence..last];
+    if !said.as_bytes().windows(5).any(|w| w == b"here ") {
+        return None;
+    }
+    let at = ["there are ", "there were ", "there will be ", "There are ", "There were "]
+        .iter()
+        .filter_map(|w| said.rfind(w).map(|at| at + w.len()))
+        .max()?;
+    let number = said[at..].trim_start_matches('$');
+    let digits = number.bytes().take_while(|c| c.is_ascii_digit() || *c == b',').count();
+    let rest = number[digits..].trim_start_matches('$');
+    let joined = [",", "=", ";", ":", "(", " and ", " or ", " so ", " but ", " not ", " than "];
+    let plain = digits > 0
+        && rest.strip_prefix(' ').is_some_and(|r| r.starts_with(|c: char| c.is_ascii_alphabetic()))
+        && !joined.iter().any(|w| rest.contains(w));
+    plain.then_some(sentence + at)
+}
+
+/// The result of the calculation right before the last sentence where that sentence repeats it before its last number,
+/// which starts at `last`.
+fn restated(text: &str, last: usize) -> Option<Range<usize>> {
+    let from = floor_boundary(text, last.saturating_sub(300));
+    let b = text.as_bytes();
+    let start =
+        (from..last).rev().find(|&i| b[i] == b'\n' || b[i] == b'.' && b.get(i + 1) == Some(&b' '))? + 1;
+    let sentence = &text[start..];
+    let conditional = sentence.trim_start().to_ascii_lowercase_prefix("if ");
+    if conditional || sentence.bytes().any(|c| matches!(c, b'=' | b'\\')) {
+        return None;
+    }
+    let window = floor_boundary(text, start.saturating_sub(200));
+    let before = &text[window..start];
+    let result = number_around(before, before.bytes().rposition(|c| c.is_ascii_digit())?);
+    if !before[..result.start].trim_end_matches([' ', '$']).ends_with('=') {
+        return None;
+    }
+    let number = &before[result];
+    let clear = |at: usize| {
+        let part = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b',' | b'/' | b'-' | b'%');
+        let b = sentence.as_bytes();
+        !(at > 0 && part(&b[at - 1]))
+            && b.get(at + number.len()).is_none_or(|c| *c == b' ')
+            && start + at + number.len() < last
+    };
+    let (at, _) = sentence.match_indices(number).find(|(at, _)| clear(*at))?;
+    // Numbers that are joined are a list or a ratio, and what is denied is no result.
+    let rest = &text[start + at + number.len()..last];
+    let joined = [" and ", " or ", ",", ";", ":", " to ", " not ", " than ", " but ", "n't "];
+    let lead = &sentence[..at];
+    let plain = !joined.iter().any(|w| rest.contains(w)) && lead_denies(lead).is_none();
+    plain.then(|| start + at..start + at + number.len())
+}
+
+/// Where the first of several assignments begins, the last of which has its value at `start`: "x = 5 and y = -1".
+fn assignments_before(text: &str, start: usize) -> Option<usize> {
+    let name_before = |end: usize| -> Option<(usize, u8)> {
+        let head = text[..end].trim_end().strip_suffix('=')?.trim_end();
+        let name = *head.as_bytes().last().filter(|c| c.is_ascii_alphabetic())?;
+        let at = head.len() - 1;
+        let alone =
+            text[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '\\');
+        alone.then_some((at, name))
+    };
+    let (mut at, name) = name_before(start)?;
+    let mut names = vec![name];
+    while names.len() < 8 {
+        let head = text[..at].trim_end();
+        let Some(left) = head.strip_suffix(" and").or_else(|| head.strip_suffix(',')) else { break };
+        let left = left.strip_suffix(',').unwrap_or(left);
+        if !left.ends_with(|c: char| c.is_ascii_digit()) {
+            break;
+        }
+        let Some((first, name)) = name_before(number_around(left, left.len() - 1).start) else { break };
+        if names.contains(&name) {
+            break;
+        }
+        names.push(name);
+        at = first;
+    }
+    (names.len() > 1).then_some(at)
+}
+
+/// A choice or a day of the week that the last sentence names, if that sentence has no number and the text has some:
+/// "Only statement (C) is true.", "it will be **Tuesday**".
+fn closing_name(text: &str, choices: bool) -> Option<Range<usize>> {
+    let t = text.trim_end().trim_end_matches(['.', '*', '!', ' ']);
+    let from = floor_boundary(t, t.len().saturating_sub(160));
+    let start = t[from..].rfind(['\n', '.', '?', '!']).map_or(from, |n| from + n + 1);
+    let sentence = &t[start..];
+    if sentence.bytes().any(|c| matches!(c, b'$' | b'\\'))
+        || sentence.trim().len() < 12
+        || !text.bytes().any(|c| c.is_ascii_digit())
+    {
+        return None;
+    }
+    const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    if let Some(day) = DAYS.iter().find(|d| t.ends_with(**d)) {
+        let head = t[start..t.len() - day.len()].trim_end_matches(['*', ' ']);
+        let said = [" be", " is", " was"].iter().any(|w| head.ends_with(w));
+        return said.then(|| t.len() - day.len()..t.len());
+    }
+    if !choices || sentence.bytes().any(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let range = choice_in(sentence)?;
+    let head = sentence[..range.start].trim_end_matches([' ', '*']);
+    let clear = sentence.matches('(').count() <= 1
+        && !stance::denies(&format!(" {}", head.to_ascii_lowercase()))
+        && ["option", "choice", "statement", "answer", "is", "pick", "choose", "select"]
+            .iter()
+            .any(|w| head.ends_with(w))
+        && stance::after(&sentence[range.end..]).is_none();
+    clear.then_some(start + range.start..start + range.end)
+}
+
+/// "no solution" and its like at the very end of a text.
+fn closing_words(text: &str) -> Option<Range<usize>> {
+    let t = text.trim_end().trim_end_matches(['.', '*', '$', '!', '}']);
+    if !["olution", "olutions", "root", "roots", "exist", "ndefined"].iter().any(|w| t.ends_with(w)) {
+        return None;
+    }
+    let tail = t[floor_boundary(t, t.len().saturating_sub(40))..].to_ascii_lowercase();
+    const CLOSINGS: [&str; 10] = [
+        " no solution",
+        " no solutions",
+        " no real solution",
+        " no real solutions",
+        " no real roots",
+        " no real root",
+        " no roots",
+        " infinitely many solutions",
+        " does not exist",
+        " undefined",
+    ];
+    let words = CLOSINGS.iter().find(|w| tail.ends_with(**w))?;
+    Some(t.len() - words.len() + 1..t.len())
+}
+
+/// Whether the sentence so far denies the value that follows.
+fn lead_denies(before: &str) -> Option<Reason> {
+    let before = &before[floor_boundary(before, before.len().saturating_sub(400))..];
+    let lead = &before[before.rfind(['\n', '.']).map_or(0, |n| n + 1)..];
+    let plain =
+        format!(" {}", lead.trim().trim_end_matches(['$', '*', '(', '\\']).trim_end().to_ascii_lowercase());
+    // "12 instead of 13" is left to others.
+    let replaced = ["other than", "instead of", "rather than"].iter().any(|w| plain.ends_with(w));
+    if stance::denies(&plain) && !replaced {
+        return Some(Reason::Negated);
+    }
+    stance::clause_before(lead)
 }
 
 /// The words behind the last "is" or "be" of one sentence, or its bold words: "It will be **Friday**".
@@ -1029,7 +1547,10 @@ fn before_remark(text: &str) -> Option<usize> {
     if t.ends_with(')')
         && let Some(open) = t.rfind(" (")
         && !t[open..].contains('\n')
-        && (words(&t[open..]) >= 2 || t[open..].starts_with(" (not "))
+        && (words(&t[open..]) >= 2
+            || [" (not ", " (at ", " (when ", " (where ", " (for ", " (since ", " (as ", " (with "]
+                .iter()
+                .any(|w| t[open..].starts_with(w)))
         && t[t[..open].rfind(['\n', '.']).map_or(0, |n| n + 1)..open]
             .contains(|c: char| c.is_ascii_digit() || c == '$')
     {
@@ -1229,96 +1750,6 @@ fn plain_tail(text: &str) -> String {
     format!(" {}", t.trim())
 }
 
-fn denies(before: &str) -> bool {
-    const WORDS: &[&str] = &[
-        " not",
-        "isn't",
-        "isn’t",
-        "wasn't",
-        " never",
-        "can't be",
-        "can’t be",
-        "cannot be",
-        "could not be",
-        "couldn't be",
-        "won't be",
-        " not be",
-        "cannot equal",
-        "can't equal",
-        "does not equal",
-        "doesn't equal",
-        "not equal to",
-        "different from",
-        "other than",
-        "instead of",
-        "rather than",
-    ];
-    WORDS.iter().any(|w| before.ends_with(w))
-}
-
-fn hedges_before(before: &str) -> bool {
-    ["maybe", "perhaps", "possibly", "might be", "could be", "may be"].iter().any(|w| before.ends_with(w))
-}
-
-fn hedges_after(after: &str) -> Option<Reason> {
-    let head: String = after.chars().take(40).collect::<String>().to_ascii_lowercase();
-    let head = head.trim_start_matches(['$', '*', ' ', ',', '\\', ')', ']', '}']);
-    // "10, maybe 11", "10 or so, perhaps $11$"
-    let other = head.trim_start_matches("or so").trim_start_matches([',', ' ']);
-    let value =
-        |t: &str| t.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '$' | '\\' | '-'));
-    if ["maybe", "perhaps", "possibly"].iter().any(|w| other.strip_prefix(w).is_some_and(value)) {
-        return Some(Reason::Hedged);
-    }
-    const DENIALS: &[&str] = &[
-        "does not work",
-        "doesn't work",
-        "is not the answer",
-        "isn't the answer",
-        "is not correct",
-        "is incorrect",
-        "is wrong",
-        "is not valid",
-        "is not possible",
-        "is impossible",
-    ];
-    if DENIALS.iter().any(|w| head.starts_with(w)) {
-        return Some(Reason::Negated);
-    }
-    let hedges = [
-        "or maybe",
-        "or perhaps",
-        "or possibly",
-        "or it could",
-        "or it might",
-        "or else",
-        "or is it",
-        "but i'm not sure",
-        "but i am not sure",
-        "(not sure)",
-        "i'm not sure",
-        "i am not sure",
-    ];
-    (head.starts_with('?') || hedges.iter().any(|h| head.starts_with(h))).then_some(Reason::Hedged)
-}
-
-fn hedge_inside(sentence: &str) -> bool {
-    let lower = sentence.to_ascii_lowercase();
-    const WORDS: &[&str] = &[
-        " maybe",
-        " perhaps",
-        " possibly",
-        " or it could",
-        " or it might",
-        "not sure",
-        "otherwise, it is",
-        "otherwise it is",
-        "otherwise, the answer",
-        "otherwise the answer",
-    ];
-    WORDS.iter().any(|h| lower.contains(h))
-}
-
 /// A second value that "or" adds right after an answer.
 fn or_value(after: &str) -> Option<String> {
     let t = after.trim_start_matches(['$', '*', ' ', '\\', ')', ']']);
@@ -1382,7 +1813,23 @@ fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
         parts.push(head[previous + open.len()..end].trim());
         start = previous;
     }
-    let announced = text[..start].trim_end().trim_end_matches(':').ends_with(" are");
+    // "$x = 5$ and $y = -1$" needs no announcement.
+    let mut names: Vec<&str> = parts
+        .iter()
+        .filter_map(|p| p.split_once('=').map(|(name, _)| name.trim()))
+        .filter(|n| n.len() == 1 && n.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    // "With $T = 11$, $x = 14$" only reminds of T.
+    let given =
+        text[..start].rsplit(|c: char| !c.is_ascii_alphabetic()).find(|w| !w.is_empty()).is_some_and(|w| {
+            ["with", "if", "when", "for", "since", "given", "as", "because", "where", "from", "at", "let"]
+                .iter()
+                .any(|g| w.eq_ignore_ascii_case(g))
+        });
+    let system = names.len() == parts.len() && !given;
+    let announced = system || text[..start].trim_end().trim_end_matches(':').ends_with(" are");
     if parts.len() < 2 || !announced || parts.iter().any(|p| p.is_empty()) {
         return None;
     }
@@ -1624,6 +2071,16 @@ fn sentence_end(line: &str) -> usize {
     line.len()
 }
 
+/// Where a clause of prose begins behind a semicolon: "36; 35 does not work".
+fn next_clause(sentence: &str) -> usize {
+    sentence
+        .match_indices("; ")
+        .map(|(at, _)| at)
+        .find(|at| word_positions(&sentence[*at..]).filter(|(_, w)| w.len() >= 3 && *w != "and").count() >= 2)
+        .filter(|at| !sentence[*at..].contains(['\\', '$', '=']))
+        .unwrap_or(sentence.len())
+}
+
 /// How far a value at the start of a sentence reaches before prose begins.
 fn leading_value(sentence: &str) -> Option<usize> {
     let first = sentence.chars().next()?;
@@ -1641,7 +2098,17 @@ fn leading_value(sentence: &str) -> Option<usize> {
             || word.len() == 1
             || matches!(
                 word,
-                "or" | "and" | "sqrt" | "pi" | "dozen" | "hundred" | "thousand" | "million" | "billion"
+                "or" | "and"
+                    | "sqrt"
+                    | "pi"
+                    | "squared"
+                    | "cubed"
+                    | "factorial"
+                    | "dozen"
+                    | "hundred"
+                    | "thousand"
+                    | "million"
+                    | "billion"
             )
             || word == "by" && sentence[at + 2..].trim_start().starts_with(|c: char| c.is_ascii_digit())
             || crate::units::canonical(word).is_some() && !matches!(word, "in" | "day");

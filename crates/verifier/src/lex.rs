@@ -843,6 +843,11 @@ impl Lexer<'_> {
         Ok(())
     }
 
+    /// Whether the other side of an equation starts here: `F = am`.
+    fn ends_in_relation(&self) -> bool {
+        self.out.last().is_some_and(|t| matches!(t.tok, Tok::Rel(_)))
+    }
+
     /// Whether an operand cannot have ended here (start of text, after an operator or opening).
     fn ends_open(&self) -> bool {
         self.out.last().is_none_or(|t| {
@@ -962,7 +967,7 @@ impl Lexer<'_> {
         let digit_before = start > 0 && self.b[start - 1].is_ascii_digit();
         let word = run.len() > 1
             && !self.bold
-            && (words::is_short_word(run)
+            && (words::is_short_word(run) && !(matches!(run, "am" | "pm") && self.ends_in_relation())
                 || (units::canonical(run).is_some()
                     && (digit_before
                         || !self.latex
@@ -1090,6 +1095,13 @@ impl Lexer<'_> {
             if matches!(f, Func::Min | Func::Sec)
                 && after_number
                 && !self.s[self.i + run.len()..].trim_start().starts_with(['(', '{', '^', 'x', '\\'])
+            {
+                return Some(Tok::Word(run.into()));
+            }
+            // 42 factorial
+            if f == Func::Factorial
+                && after_number
+                && !self.s[self.i + run.len()..].trim_start().starts_with(['(', '{'])
             {
                 return Some(Tok::Word(run.into()));
             }
@@ -1402,8 +1414,8 @@ impl Lexer<'_> {
             Separators::European => ".",
         };
         for mark in [
-            comma, "{,}", "\\,", "\\!", ",\\!", "\\!,\\!", "\\!,", "{,}\\!", "\\ ", "\u{2009}", "\u{202f}",
-            "\u{a0}", "~", "_", " ", "'", "’",
+            comma, "{,}", "\\,", "\\!", ",\\!", "\\!,\\!", "\\!,", "{,}\\!", "\\ ", "\\;", "\\:", "\u{2009}",
+            "\u{202f}", "\u{a0}", "~", "_", " ", "'", "’",
         ] {
             if rest.starts_with(mark) && self.digits_at(at + mark.len()) == 3 {
                 return Some(mark.len());

@@ -59,6 +59,7 @@ mod policy;
 pub mod region;
 pub mod scalar;
 pub mod series;
+mod stance;
 pub mod syntax;
 pub mod units;
 pub mod value;

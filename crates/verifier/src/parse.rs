@@ -308,24 +308,54 @@ impl Parser<'_> {
             }
             [.., "at", "least"] | [.., "least"] | [.., "minimum", "of"] => Some(Relation::Ge),
             [.., "at", "most"] | [.., "most"] | [.., "maximum", "of"] => Some(Relation::Le),
-            [.., "less", "than"] | [.., "fewer", "than"] | [.., "below"] | [.., "under"] => {
-                Some(Relation::Lt)
-            }
-            [.., "greater", "than"]
+            [.., "less" | "fewer" | "smaller" | "lower", "than"]
+            | [.., "below"]
+            | [.., "under"]
+            | [.., "小于"] => Some(Relation::Lt),
+            [.., "greater" | "bigger" | "larger" | "higher", "than"]
             | [.., "more", "than"]
             | [.., "over"]
             | [.., "above"]
-            | [.., "exceeds"] => Some(Relation::Gt),
+            | [.., "exceeds"]
+            | [.., "大于" | "超过"] => Some(Relation::Gt),
             _ => None,
         };
         let negates = |w: &str| {
             matches!(
                 w,
-                "not" | "no" | "never" | "except" | "neither" | "without" | "isn" | "cannot" | "none" | "nor"
+                "not"
+                    | "no"
+                    | "never"
+                    | "except"
+                    | "neither"
+                    | "without"
+                    | "isn"
+                    | "cannot"
+                    | "none"
+                    | "nor"
+                    | "excluding"
+                    | "reject"
+                    | "rejected"
+                    | "discard"
+                    | "discarded"
+                    | "unknown"
+                    | "unlike"
+                    | "wrong"
+                    | "incorrect"
             )
         };
         let bounded = matches!(refs[..], [.., "no", _, "than"]);
-        if refs[..n - if bounded { 3 } else { 0 }].iter().any(|w| negates(w)) {
+        if refs[..n - if bounded { 3 } else { 0 }].iter().any(|w| negates(w) || w.contains('不')) {
+            return Err(self.expected("an answer that is not negated"));
+        }
+        if matches!(
+            refs[..],
+            [.., "bounded", "by"]
+                | ["all" | "any" | "every" | "everything", .., "but"]
+                | [.., "anything" | "everything" | "all", "but"]
+                | [.., "different" | "far" | "apart", "from"]
+                | [.., "other", "than"]
+        ) {
             return Err(self.expected("an answer that is not negated"));
         }
         if refs.iter().any(|w| hedges(w)) {
@@ -421,6 +451,39 @@ impl Parser<'_> {
         }
         if matches!(first.as_str(), "if" | "when" | "unless" | "not") || hedges(&first) {
             return Err(self.expected("a value without a condition"));
+        }
+        // "12 fails", "12 is wrong", "12 is not the answer"
+        let mut at = 0;
+        while let Some(word) = self.word_at(at).filter(|_| at < 6) {
+            let refused = match word.as_str() {
+                "fails" | "wrong" | "incorrect" | "impossible" | "extraneous" | "invalid" | "rejected"
+                | "discarded" | "excluded" => true,
+                "not" => {
+                    at > 0
+                        && self.word_at(at - 1).is_some_and(|w| {
+                            matches!(
+                                w.as_str(),
+                                "is" | "are"
+                                    | "was"
+                                    | "does"
+                                    | "do"
+                                    | "did"
+                                    | "would"
+                                    | "could"
+                                    | "can"
+                                    | "should"
+                            )
+                        })
+                }
+                "cannot" => true,
+                word => {
+                    !word.is_ascii() && ["不", "错", "ない", "아니", "아닙"].iter().any(|w| word.contains(w))
+                }
+            };
+            if refused {
+                return Err(self.expected("an answer that is not refused"));
+            }
+            at += 1;
         }
         // "n is odd" and "n odd" are noted alike.
         let mut note = String::new();
@@ -1079,7 +1142,12 @@ impl Parser<'_> {
     fn fraction_unit(&mut self) -> Option<Unit> {
         // {m}, {m^2}, {m^{2}}: the unit, its power and the place behind it
         let part = |p: &Self, open: usize| {
-            let Some(Tok::Word(w)) = p.peek_at(open + 1) else { return None };
+            // One letter of \mathrm{h} is a name; with a word on the other side it is a unit.
+            let (w, word) = match p.peek_at(open + 1) {
+                Some(Tok::Word(w)) => (w, true),
+                Some(Tok::Name(w)) => (w, false),
+                _ => return None,
+            };
             let name = units::canonical(w)?;
             let (mut at, mut power) = (open + 2, 1);
             if p.peek_at(at) == Some(&Tok::Caret) {
@@ -1095,10 +1163,13 @@ impl Parser<'_> {
             }
             let braces = p.peek_at(open) == Some(&Tok::Open(Delim::Group))
                 && p.peek_at(at) == Some(&Tok::Close(Delim::Group));
-            braces.then_some((name, power, at + 1))
+            braces.then_some((name, power, at + 1, word))
         };
-        let (upper, up, at) = part(self, 1)?;
-        let (lower, down, end) = part(self, at)?;
+        let (upper, up, at, above) = part(self, 1)?;
+        let (lower, down, end, below) = part(self, at)?;
+        if !(above || below) {
+            return None;
+        }
         self.pos += end;
         Some(Unit::new([(upper, up), (lower, -down)]))
     }
@@ -1247,14 +1318,7 @@ impl Parser<'_> {
             Tok::Open(delim) => self.group(*delim),
             Tok::Close(Delim::Bracket) => self.reversed_brackets(),
             // ^3/_4
-            Tok::Caret => match (self.peek(), self.peek_at(1), self.peek_at(2), self.peek_at(3)) {
-                (Some(Tok::Number(n)), Some(Tok::Slash), Some(Tok::Under), Some(Tok::Number(d))) => {
-                    let fraction = Node::Div(Box::new((Node::Num(n.clone()), Node::Num(d.clone()))));
-                    self.pos += 4;
-                    Ok(fraction)
-                }
-                _ => self.leaf(token),
-            },
+            Tok::Caret => self.raised_fraction(),
             Tok::Name(det) if det == "det" && matches!(self.peek(), Some(Tok::Begin(_))) => {
                 self.determinant()
             }
@@ -1434,6 +1498,18 @@ impl Parser<'_> {
         self.pos += 2;
         let k = self.expr(POSTFIX + 1)?;
         Ok(Node::Call(Func::Binom, vec![n, k]))
+    }
+
+    /// `^7/_{12}`
+    #[inline(never)]
+    fn raised_fraction(&mut self) -> Parsed {
+        let n = self.expr(POSTFIX + 1)?;
+        if self.peek() != Some(&Tok::Slash) || self.peek_at(1) != Some(&Tok::Under) {
+            return Err(self.expected("a fraction"));
+        }
+        self.pos += 2;
+        let d = self.expr(POSTFIX + 1)?;
+        Ok(Node::Div(Box::new((n, d))))
     }
 
     /// ]1, 2[
@@ -2030,6 +2106,7 @@ fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
 /// Words that leave an answer open.
 fn hedges(word: &str) -> bool {
     matches!(word, "maybe" | "perhaps" | "possibly" | "might" | "unsure")
+        || !word.is_ascii() && (word.contains("可能") || word.contains("也许"))
 }
 
 /// What the next token does to the value before it.

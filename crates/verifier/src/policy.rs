@@ -47,7 +47,7 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Base {
-    /// `2112_6` is the number 488; the bare digits `2112` are another number.
+    /// `2112_6` is the number 476; the bare digits `2112` are another number.
     #[default]
     Required,
     /// Bare digits are accepted for a numeral with a base.

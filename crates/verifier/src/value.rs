@@ -462,10 +462,15 @@ fn wordy(plain: &str, policy: &Policy) -> Option<Value> {
         .flat_map(|p| p.split(" and "))
         .map(normal_words)
         .map(|w| w.strip_prefix("and ").map(str::to_string).unwrap_or(w))
-        // "on Saturday", "in Paris"
-        .map(|w| match ["on ", "in ", "at "].iter().find_map(|p| w.strip_prefix(p)) {
-            Some(rest) => rest.to_string(),
-            None => w,
+        // "on Saturday", "in Paris", "it is Monday"
+        .map(|w| {
+            match ["on ", "in ", "at ", "it is ", "it's ", "it was ", "it will be ", "they are "]
+                .iter()
+                .find_map(|p| w.strip_prefix(p))
+            {
+                Some(rest) => rest.to_string(),
+                None => w,
+            }
         })
         .filter(|w| !w.is_empty())
         .collect();
@@ -532,6 +537,10 @@ fn choice(plain: &str, policy: &Policy) -> Option<Value> {
             return None;
         }
         let content = content.trim_start_matches(['.', ':', ' ']);
+        // (C) or (D): no choice
+        if ["or ", "and ", "& ", "or(", "and("].iter().any(|w| content.starts_with(w)) {
+            return None;
+        }
         if content.starts_with(['+', '-', '*', '/', '=', '^', '<', '>']) {
             return None;
         }
@@ -779,6 +788,18 @@ fn time(plain: &str) -> Option<Time> {
     if matches!(t, "noon" | "12 noon" | "midnight" | "12 midnight") {
         let noon = t.contains("noon");
         return Some(Time { seconds: if noon { 43_200 } else { 0 }, marked: true, bare_hour: None });
+    }
+    // 20 minutes past 3
+    for (mark, past) in [(" minutes past ", true), (" past ", true), (" minutes to ", false)] {
+        if !t.contains(' ') {
+            break;
+        }
+        let Some((minute, rest)) = t.split_once(mark) else { continue };
+        let Some(minute) = minute.parse::<u32>().ok().filter(|m| (1..60).contains(m)) else { continue };
+        let (hour, tail) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+        let hour = hour.parse::<u32>().ok().filter(|h| *h <= 24)?;
+        let (hour, minute) = if past { (hour, minute) } else { ((hour + 10) % 12 + 1, 60 - minute) };
+        return time(&format!("{hour}:{minute:02}{tail}"));
     }
     // half past four in the afternoon
     for (lead, minute) in [("half past ", 30), ("quarter past ", 15), ("quarter to ", -15)] {
@@ -1523,7 +1544,7 @@ fn label(node: &Node) -> Option<String> {
     }
 }
 
-/// `m + n`, `100a + 10b + c`, `abc`: the unknowns of a question put together. Coordinates make an equation instead.
+/// `m + n`, `100a + 10b + c`, `abc`, `m/n`: the unknowns of a question put together. Coordinates make an equation instead.
 fn combination(node: &Node) -> Option<String> {
     fn sorted(parts: Option<Vec<String>>) -> Option<Vec<String>> {
         let mut parts = parts?;
@@ -1551,6 +1572,7 @@ fn combination(node: &Node) -> Option<String> {
     let name = match node {
         Node::Add(v) => sorted(v.iter().map(term).collect())?.join("+"),
         Node::Mul(_) => product(node)?,
+        Node::Div(p) => format!("{}/{}", unknown(&p.0)?, unknown(&p.1)?),
         _ => return None,
     };
     (node.variables().len() > 1).then_some(name)

@@ -23,6 +23,9 @@ fn cases() -> Vec<Case> {
         include_str!("cases/blind6.jsonl"),
         include_str!("cases/blind7.jsonl"),
         include_str!("cases/blind8.jsonl"),
+        include_str!("cases/blind9.jsonl"),
+        include_str!("cases/blind10.jsonl"),
+        include_str!("cases/doubts.jsonl"),
     ]
     .iter()
     .flat_map(|file| file.lines())
