@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use burn::module::Module;
 use clap::Parser;
-use config::{Args, Config};
+use config::Args;
 use models::{LoadOptions, Pretrained};
 use passes::{evaluate, hidden, sum};
 use plan::{digest, plan, show_first};
