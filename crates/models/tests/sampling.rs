@@ -24,6 +24,21 @@ fn model(device: &Device) -> CausalLm {
     CausalLm::init(&Config::llama(shape).unwrap(), 7, device).unwrap()
 }
 
+/// So large (12 MB) that its prompts go through packed weights.
+fn wide(device: &Device) -> CausalLm {
+    let shape = LlamaShape {
+        vocab_size: 61,
+        hidden_size: 256,
+        intermediate_size: 1024,
+        layers: 3,
+        heads: 4,
+        kv_heads: 2,
+        initializer_range: 0.1,
+        ..LlamaShape::default()
+    };
+    CausalLm::init(&Config::llama(shape).unwrap(), 7, device).unwrap()
+}
+
 fn requests() -> Vec<Request> {
     let prompt = |n: u32, id: u64| (0..n).map(|i| (i * 7 + id as u32 * 3) % 61).collect::<Vec<u32>>();
     (0..9)
@@ -60,6 +75,17 @@ fn samples_do_not_depend_on_the_batch() {
     let mut other = generate(&model, &reversed, &sampling(), &mut ()).unwrap();
     other.reverse();
     close(&all, &other);
+}
+
+#[test]
+fn prompts_of_larger_models_read_alike_through_packed_weights() {
+    let model = wide(&Device::flex());
+    let all = generate(&model, &requests(), &sampling(), &mut ()).unwrap();
+    let others = [
+        generate(&model, &requests(), &Sampling { max_rows: 1, ..sampling() }, &mut ()).unwrap(),
+        generate(&wide(&Device::ndarray()), &requests(), &sampling(), &mut ()).unwrap(),
+    ];
+    others.iter().for_each(|other| close(&all, other));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use kernels::host::{HeadCache, PackedWeight, Scratch, Values, add, attend, rms_norm, rotate, swiglu};
 use rayon::prelude::*;
 
@@ -16,6 +16,8 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::layers::{self, Block};
 use crate::model::CausalLm;
+use crate::ops;
+use crate::rope::RotaryTable;
 use crate::score::host;
 
 /// Rows of a group, at least: a product of fewer is no faster.
@@ -23,7 +25,9 @@ const GROUP: usize = 8;
 /// Rows of a group that have a product compute for longer than it takes to read a weight from memory.
 const BUSY: usize = 24;
 /// Bytes of weights that stay in a cache. Groups of less than [`BUSY`] rows would each read more than that from memory: there the outputs
-/// of each product are shared out instead.
+/// of each product are shared out instead. And prompts of larger models go through the packed weights too: burn's product packs the weight
+/// for every call, which costs more than a short prompt's own arithmetic. The model alone decides, so that a prompt's bits do not depend on what
+/// is sampled beside it.
 const CACHED: usize = 8 << 20;
 /// Outputs of a product that are worth a thread's while, times inputs.
 const SHARE: usize = 1 << 16;
@@ -102,6 +106,16 @@ impl Linear {
             Some(lora) => Some((packed(lora.a.val())?, packed(lora.b.val())?, lora.scale as f32)),
         };
         Some(Self { weight: packed(linear.weight.val())?, bias: optional(linear.bias.as_ref())?, lora })
+    }
+
+    /// `[batch, time, in]` to `[batch, time, out]`.
+    fn on_tensor(&self, x: &Tensor<3>, work: &mut Work) -> Tensor<3> {
+        let [batch, time, _] = x.dims();
+        let outputs = self.weight.outputs();
+        let mut y = vec![0.0; batch * time * outputs];
+        let values = Values::of(x.clone()).expect("the weights lie on this device in this type");
+        self.forward(&values, &mut y, work);
+        Tensor::from_data(TensorData::new(y, [batch, time, outputs]), &x.device())
     }
 
     fn forward(&self, x: &[f32], y: &mut [f32], work: &mut Work) {
@@ -281,6 +295,37 @@ impl<'a> HostEngine<'a> {
         })
     }
 
+    /// Runs prompts through the packed weights, with attention on tensors: the logits after each. `keep` receives the keys and values of each
+    /// layer.
+    fn prefill(&self, prompts: &[(&[u32], usize)], mut keep: impl FnMut(layers::Keys)) -> Result<Vec<f32>> {
+        let texts: Vec<&[u32]> = prompts.iter().map(|(prompt, _)| *prompt).collect();
+        let tokens = self.model.batch(&texts)?;
+        let [_, time] = tokens.dims();
+        let table = RotaryTable::new(&self.model.config.rope, 0..time as u32, time, &self.model.device());
+        let mut work = Work { tasks: rayon::current_num_threads(), scratch: Scratch::default() };
+        let mut x = self.model.embed(tokens);
+        for (block, layer) in self.model.layers.iter().zip(&self.weights.layers) {
+            let normed = block.before_attention(x.clone());
+            let [q, k, v] = [&layer.q, &layer.k, &layer.v].map(|linear| linear.on_tensor(&normed, &mut work));
+            let (q, keys) = block.self_attn.split(q, k, v, &table);
+            let heads =
+                ops::causal_attention(q, keys.k.clone(), keys.v.clone(), None, block.self_attn.window);
+            keep(keys);
+            x = x + layer.o.on_tensor(&layers::join(heads), &mut work);
+            let normed = block.before_mlp(x.clone());
+            let [gate, up] = [&layer.gate, &layer.up].map(|linear| linear.on_tensor(&normed, &mut work));
+            x = x + layer.down.on_tensor(&ops::swiglu(gate, up), &mut work);
+        }
+        let (hidden, width) = (host(self.model.finish(x)), self.model.config.hidden_size);
+        let mut last = Vec::with_capacity(texts.len() * width);
+        for (row, text) in texts.iter().enumerate() {
+            last.extend_from_slice(&hidden[(row * time + text.len() - 1) * width..][..width]);
+        }
+        let mut logits = vec![0.0; texts.len() * self.model.config.vocab_size];
+        work.product(&self.weights.head, &last, &mut logits);
+        Ok(logits)
+    }
+
     /// The caches of prompts from the keys and values of one layer, `[prompts, kv_heads, time, dim]` each.
     fn fill(caches: &mut [Cache], lengths: &[usize], keys: layers::Keys) {
         let [_, heads, time, dim] = keys.k.dims();
@@ -302,8 +347,12 @@ impl Engine for HostEngine<'_> {
     fn admit(&mut self, prompts: &[(&[u32], usize)]) -> Result<()> {
         let mut caches = vec![Cache::new(); prompts.len()];
         let lengths: Vec<usize> = prompts.iter().map(|(prompt, _)| prompt.len()).collect();
-        let (logits, _) = run_prompts(self.model, prompts, |keys| Self::fill(&mut caches, &lengths, keys))?;
-        self.prompt_logits = logits;
+        let keep = |keys| Self::fill(&mut caches, &lengths, keys);
+        self.prompt_logits = if self.bytes > CACHED {
+            self.prefill(prompts, keep)?
+        } else {
+            run_prompts(self.model, prompts, keep)?.0
+        };
         for (cache, (_, copies)) in caches.into_iter().zip(prompts) {
             let own = vec![HeadCache::default(); cache.len()];
             let prompt = Arc::new(cache);

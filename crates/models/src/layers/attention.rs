@@ -64,10 +64,15 @@ impl Attention {
 
     /// Queries, and keys with values, of `x`: rotated, `[batch, heads, time, dim]`.
     pub fn project(&self, x: Tensor<3>, table: &RotaryTable) -> (Tensor<4>, Keys) {
-        let q = self.heads(self.q_proj.forward(x.clone()), self.q_norm.as_ref(), Some(table));
-        let k = self.heads(self.k_proj.forward(x.clone()), self.k_norm.as_ref(), Some(table));
-        let v = self.heads(self.v_proj.forward(x), None, None);
-        (q, Keys { k, v })
+        let (q, k) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()));
+        self.split(q, k, self.v_proj.forward(x), table)
+    }
+
+    /// The same of queries, keys and values that have been projected, `[batch, time, heads * dim]`.
+    pub fn split(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, table: &RotaryTable) -> (Tensor<4>, Keys) {
+        let q = self.heads(q, self.q_norm.as_ref(), Some(table));
+        let k = self.heads(k, self.k_norm.as_ref(), Some(table));
+        (q, Keys { k, v: self.heads(v, None, None) })
     }
 
     fn heads(&self, x: Tensor<3>, norm: Option<&Param<Tensor<1>>>, table: Option<&RotaryTable>) -> Tensor<4> {
@@ -87,8 +92,7 @@ impl Attention {
 
     /// Puts the heads of `[batch, heads, time, dim]` together and projects them.
     pub fn output(&self, heads: Tensor<4>) -> Tensor<3> {
-        let [batch, count, time, dim] = heads.dims();
-        self.o_proj.forward(heads.swap_dims(1, 2).reshape([batch, time, count * dim]))
+        self.o_proj.forward(join(heads))
     }
 
     /// Attention within `x`; the keys and values are returned for those who keep them.
@@ -123,6 +127,12 @@ impl Attention {
         let weights = if wide { weights } else { weights.cast(dtype) };
         self.output(weights.matmul(keys.v).reshape([rows, heads, 1, dim]))
     }
+}
+
+/// The heads of `[batch, heads, time, dim]` side by side, `[batch, time, heads * dim]`.
+pub(crate) fn join(heads: Tensor<4>) -> Tensor<3> {
+    let [batch, count, time, dim] = heads.dims();
+    heads.swap_dims(1, 2).reshape([batch, time, count * dim])
 }
 
 /// Rotates the first dimensions of each head; `x` is `[batch, time, heads, dim]`. A table with one row per position of

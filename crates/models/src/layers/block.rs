@@ -55,7 +55,12 @@ impl Block {
     /// Adds what attention found, then the gated layer.
     pub fn finish(&self, x: Tensor<3>, attended: Tensor<3>) -> Tensor<3> {
         let x = x + attended;
-        let normed = ops::rms_norm(x.clone(), self.post_attention_layernorm.val(), self.norm_eps);
+        let normed = self.before_mlp(x.clone());
         x + self.mlp.forward(normed)
+    }
+
+    /// The norm before the gated layer.
+    pub fn before_mlp(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::rms_norm(x, self.post_attention_layernorm.val(), self.norm_eps)
     }
 }
