@@ -24,7 +24,7 @@ mod weights;
 pub use chat::{ChatOptions, ChatTemplate, Encoded, Rendered, TemplateValue};
 pub use config::{Config, Family, LlamaShape, Task};
 pub use error::{Error, Result};
-pub use generate::{Finish, Flow, Request, Sample, Sampled, Sampling, Watch, generate};
+pub use generate::{Finish, Flow, Prepared, Request, Sample, Sampled, Sampling, Watch, generate};
 #[cfg(feature = "hub")]
 pub use hub::Hub;
 pub use lora::LoraConfig;

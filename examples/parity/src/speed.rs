@@ -7,8 +7,8 @@ use anyhow::{Result, bail, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use models::{
-    CausalLm, Config, Flow, Inputs, LlamaShape, LoadOptions, Precision, Pretrained, Request, Sampled,
-    Sampling, Watch, generate,
+    CausalLm, Config, Flow, Inputs, LlamaShape, LoadOptions, Precision, Prepared, Pretrained, Request,
+    Sampled, Sampling, Watch,
 };
 use serde_json::json;
 use sft::{Batch, Example, LossConfig, cross_entropy};
@@ -166,10 +166,13 @@ fn generation(arguments: &Arguments, model: &CausalLm, rows: usize) -> Result<se
         memory_budget: 64 << 30,
         ..Sampling::default()
     };
+    let started = Instant::now();
+    let prepared = Prepared::new(model)?;
+    let prepare = started.elapsed().as_secs_f64();
     let once = || -> Result<(f64, f64, Vec<u32>)> {
         let started = Instant::now();
         let mut first = FirstToken { waiting: rows, at: None };
-        let samples = generate(model, &requests, &sampling, &mut first)?;
+        let samples = prepared.generate(&requests, &sampling, &mut first)?;
         let ended = started.elapsed().as_secs_f64();
         let prefill = first.at.map_or(ended, |at| (at - started).as_secs_f64());
         Ok((prefill, ended - prefill, samples[0][0].tokens.clone()))
@@ -187,7 +190,7 @@ fn generation(arguments: &Arguments, model: &CausalLm, rows: usize) -> Result<se
         "prefill_tokens_per_second": (rows * arguments.prompt) as f64 / prefill,
         "decode_tokens_per_second": (rows * (arguments.new - 1)) as f64 / decode,
         "decode_seconds_per_step": decode / (arguments.new - 1) as f64,
-        "prefill_seconds": prefill, "first_run_seconds": first_prefill + first_decode,
+        "prepare_seconds": prepare, "prefill_seconds": prefill, "first_run_seconds": first_prefill + first_decode,
         "runs": runs, "tokens": tokens[..tokens.len().min(16)],
     }))
 }

@@ -36,8 +36,7 @@ const PACKED: usize = 8 << 30;
 
 pub(crate) struct HostEngine<'a> {
     model: &'a CausalLm,
-    weights: Weights<'a>,
-    bytes: usize,
+    weights: &'a Weights,
     rows: Vec<Row>,
     angles: Angles,
     prompt_logits: Vec<f32>,
@@ -58,8 +57,11 @@ impl Row {
     }
 }
 
-struct Weights<'a> {
-    config: &'a Config,
+/// The weights of a model as products read them.
+pub(crate) struct Weights {
+    config: Arc<Config>,
+    /// How many there are, in bytes.
+    bytes: usize,
     embedding: Values,
     layers: Vec<Layer>,
     norm: Values,
@@ -199,10 +201,26 @@ impl Angles {
     }
 }
 
-impl Weights<'_> {
+impl Weights {
+    /// `None` for models on other devices or in other types, and for those too large to be packed.
+    pub fn pack(model: &CausalLm) -> Option<Self> {
+        let bytes = 4 * model.num_params();
+        if bytes > PACKED {
+            return None;
+        }
+        Some(Self {
+            config: model.config.clone(),
+            bytes,
+            embedding: Values::of(model.embedding())?,
+            layers: model.layers.iter().map(Layer::new).collect::<Option<_>>()?,
+            norm: Values::of(model.norm.val())?,
+            head: packed(model.head())?,
+        })
+    }
+
     /// One token more for each of these rows.
     fn step(&self, rows: &mut [Row], tokens: &[u32], angles: &Angles, tasks: usize, logits: &mut [f32]) {
-        let config = self.config;
+        let config = &self.config;
         let (count, dim, hidden) = (rows.len(), config.head_dim, config.hidden_size);
         let eps = config.norm_eps as f32;
         let mut work = Work { tasks, scratch: Scratch::default() };
@@ -270,29 +288,10 @@ impl Weights<'_> {
 }
 
 impl<'a> HostEngine<'a> {
-    /// `None` for models on other devices or in other types, and for those too large to be packed.
-    pub fn new(model: &'a CausalLm) -> Option<Self> {
-        let bytes = 4 * model.num_params();
-        if bytes > PACKED {
-            return None;
-        }
-        let weights = Weights {
-            config: &model.config,
-            embedding: Values::of(model.embedding())?,
-            layers: model.layers.iter().map(Layer::new).collect::<Option<_>>()?,
-            norm: Values::of(model.norm.val())?,
-            head: packed(model.head())?,
-        };
+    /// `weights` are the model's own.
+    pub fn new(model: &'a CausalLm, weights: &'a Weights) -> Self {
         let (prompt_logits, logits) = (Vec::new(), Vec::new());
-        Some(Self {
-            model,
-            weights,
-            bytes,
-            rows: Vec::new(),
-            angles: Angles::default(),
-            prompt_logits,
-            logits,
-        })
+        Self { model, weights, rows: Vec::new(), angles: Angles::default(), prompt_logits, logits }
     }
 
     /// Runs prompts through the packed weights, with attention on tensors: the logits after each. `keep` receives the keys and values of each
@@ -348,7 +347,7 @@ impl Engine for HostEngine<'_> {
         let mut caches = vec![Cache::new(); prompts.len()];
         let lengths: Vec<usize> = prompts.iter().map(|(prompt, _)| prompt.len()).collect();
         let keep = |keys| Self::fill(&mut caches, &lengths, keys);
-        self.prompt_logits = if self.bytes > CACHED {
+        self.prompt_logits = if self.weights.bytes > CACHED {
             self.prefill(prompts, keep)?
         } else {
             run_prompts(self.model, prompts, keep)?.0
@@ -359,7 +358,7 @@ impl Engine for HostEngine<'_> {
             self.rows.extend((0..*copies).map(|_| Row { prompt: Arc::clone(&prompt), own: own.clone() }));
         }
         let longest = lengths.into_iter().max().unwrap_or(0);
-        self.angles.cover(self.weights.config, longest, longest);
+        self.angles.cover(&self.weights.config, longest, longest);
         Ok(())
     }
 
@@ -371,13 +370,13 @@ impl Engine for HostEngine<'_> {
     fn step(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         let vocab = self.weights.config.vocab_size;
         let positions = self.rows.iter().map(Row::position).max().map_or(0, |last| last + 1);
-        self.angles.cover(self.weights.config, positions, self.angles.reach);
+        self.angles.cover(&self.weights.config, positions, self.angles.reach);
         self.logits.resize(self.rows.len() * vocab, 0.0);
         let threads = rayon::current_num_threads();
         let group = self.rows.len().div_ceil(threads).next_multiple_of(GROUP);
-        let alone = group >= self.rows.len() || (group < BUSY && self.bytes > CACHED);
+        let alone = group >= self.rows.len() || (group < BUSY && self.weights.bytes > CACHED);
         let (group, tasks) = if alone { (self.rows.len().max(1), threads) } else { (group, 1) };
-        let (weights, angles) = (&self.weights, &self.angles);
+        let (weights, angles) = (self.weights, &self.angles);
         self.rows
             .par_chunks_mut(group)
             .zip(tokens.par_chunks(group))

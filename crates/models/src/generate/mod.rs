@@ -181,6 +181,58 @@ struct Row {
     result: Sample,
 }
 
+/// A model made ready to sample, for those who call [`generate`] on it often: on a CPU its `f32` weights are laid out for products with few
+/// rows, which takes as many bytes again and, at each call of the function, as long as some dozen tokens do.
+pub struct Prepared<'a> {
+    model: &'a CausalLm,
+    #[cfg(feature = "flex")]
+    weights: Option<host::Weights>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Lays out the weights.
+    ///
+    /// # Errors
+    /// If the model is a reward model or lies on an autodiff device (pass `model.valid()`).
+    pub fn new(model: &'a CausalLm) -> Result<Self> {
+        if model.config.task != Task::CausalLm {
+            return Err(Error::Request("a reward model writes no tokens".into()));
+        }
+        check_device(model)?;
+        Ok(Self {
+            model,
+            #[cfg(feature = "flex")]
+            weights: host::Weights::pack(model),
+        })
+    }
+
+    /// As [`generate`].
+    ///
+    /// # Errors
+    /// If a prompt is empty or holds an unknown token, a setting is out of range, or the logits are not finite.
+    pub fn generate(
+        &self,
+        requests: &[Request],
+        sampling: &Sampling,
+        watch: &mut impl Watch,
+    ) -> Result<Vec<Vec<Sample>>> {
+        sampling.check()?;
+        for (index, request) in requests.iter().enumerate() {
+            if request.prompt.is_empty() {
+                return Err(Error::Request(format!("the prompt of request {index} has no tokens")));
+            }
+            check_tokens(self.model, &request.prompt)?;
+        }
+        #[cfg(feature = "flex")]
+        if let Some(weights) = &self.weights {
+            let mut engine = host::HostEngine::new(self.model, weights);
+            return run(&mut engine, self.model, requests, sampling, watch);
+        }
+        let mut engine = TensorEngine::new(self.model);
+        run(&mut engine, self.model, requests, sampling, watch)
+    }
+}
+
 /// Samples continuations of all requests; the result has one list per request, in order.
 ///
 /// # Errors
@@ -193,22 +245,7 @@ pub fn generate(
     watch: &mut impl Watch,
 ) -> Result<Vec<Vec<Sample>>> {
     sampling.check()?;
-    if model.config.task != Task::CausalLm {
-        return Err(Error::Request("a reward model writes no tokens".into()));
-    }
-    check_device(model)?;
-    for (index, request) in requests.iter().enumerate() {
-        if request.prompt.is_empty() {
-            return Err(Error::Request(format!("the prompt of request {index} has no tokens")));
-        }
-        check_tokens(model, &request.prompt)?;
-    }
-    #[cfg(feature = "flex")]
-    if let Some(mut engine) = host::HostEngine::new(model) {
-        return run(&mut engine, model, requests, sampling, watch);
-    }
-    let mut engine = TensorEngine::new(model);
-    run(&mut engine, model, requests, sampling, watch)
+    Prepared::new(model)?.generate(requests, sampling, watch)
 }
 
 pub(crate) fn check_device(model: &CausalLm) -> Result<()> {
