@@ -10,6 +10,10 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use criterion::{Criterion, criterion_group, criterion_main};
 use kernels::{AdamWState, AdamWStep, composed};
 
+/// As in the programs: the system's allocator gives large buffers back after each use, and takes their pages anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: usize = 16;
 const TIME: usize = 128;
 const TOKENS: usize = BATCH * TIME;
