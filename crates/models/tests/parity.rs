@@ -55,6 +55,24 @@ fn greedy_tokens_and_scores_agree_on_both_backends() {
     }
 }
 
+/// What llama2.c's page on stories260K shows the model to write at temperature 0.
+#[test]
+fn it_goes_on_as_its_author_shows() {
+    let shown = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red \
+        ball. She wanted to play with it, but it was too high.\nLily's mom said, \"Lily, let's go to the park.\" Lily was sad and didn't know \
+        what to do. She said, \"I want to play with your ball, but I can't find it.\"\nLily was sad and didn't know what to do. She said, \
+        \"I'm sorry, Lily. I didn't know what to do.\"\nLily didn't want to help her mom, so she said, \"I'm sorry, mom. I didn't know what \
+        to do.\" Her mom said, \"Don't worry, Lily. We can help you.";
+    let stories = stories(&Device::flex());
+    let tokenizer = stories.tokenizer.as_ref().unwrap();
+    let prompt = tokenizer.encode("Once upon a time", true).unwrap();
+    let requests = [Request { id: 0, prompt: prompt.clone(), samples: 1 }];
+    let sampling = Sampling { max_new_tokens: 256, ..Sampling::default() };
+    let samples = generate(&stories.model, &requests, &sampling, &mut ()).unwrap();
+    let text = tokenizer.decode(&[prompt, samples[0][0].tokens.clone()].concat(), true).unwrap();
+    assert!(text.starts_with(shown), "{text}");
+}
+
 #[test]
 fn a_saved_folder_loads_to_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();

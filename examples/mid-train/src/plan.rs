@@ -42,13 +42,15 @@ pub fn digest(config: &Config, examples: &[&[Example]]) -> Result<u64> {
     Ok(hasher.finish())
 }
 
-/// The first batch with its mask: what stands between the brackets is learned.
+/// The first batch with its mask: what stands between the brackets is learned. Of a large batch, the first eight examples.
 pub fn show_first(rows: &[Row], examples: &[Example], encoder: &Encoder) {
     eprintln!("the first batch; what is learned stands in ⟦ ⟧:");
-    for piece in rows.iter().flatten().take(2) {
-        eprintln!(
-            "  {}",
-            show(&examples[piece.example], |tokens| encoder.text(tokens)).replace('\n', "\n  ")
-        );
+    let pieces: Vec<_> = rows.iter().flatten().collect();
+    for piece in pieces.iter().take(8) {
+        let text = show(&examples[piece.example], |tokens| encoder.text(tokens));
+        eprintln!("  {}", text.replace('\n', "\n  "));
+    }
+    if pieces.len() > 8 {
+        eprintln!("  ... and {} more", pieces.len() - 8);
     }
 }
