@@ -448,3 +448,52 @@ fn advance(
     }
     Ok(result.tokens.len() < sampling.max_new_tokens)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, LlamaShape};
+    use burn::tensor::Device;
+
+    /// Notes how many rows each prompt that runs is for.
+    struct Noting<E>(E, Vec<usize>);
+
+    impl<E: Engine> Engine for Noting<E> {
+        fn admit(&mut self, prompts: &[(&[u32], usize)]) -> Result<()> {
+            self.1.extend(prompts.iter().map(|(_, copies)| *copies));
+            self.0.admit(prompts)
+        }
+
+        fn prompt_logits(&self, prompt: usize) -> &[f32] {
+            self.0.prompt_logits(prompt)
+        }
+
+        fn step(&mut self, tokens: &[u32]) -> Result<&[f32]> {
+            self.0.step(tokens)
+        }
+
+        fn retain(&mut self, keep: &[bool]) {
+            self.0.retain(keep);
+        }
+    }
+
+    #[test]
+    fn a_prompt_runs_once_for_all_its_samples() {
+        let shape = LlamaShape {
+            vocab_size: 11,
+            hidden_size: 8,
+            intermediate_size: 8,
+            layers: 1,
+            heads: 1,
+            kv_heads: 1,
+            ..LlamaShape::default()
+        };
+        let model = CausalLm::init(&Config::llama(shape).unwrap(), 1, &Device::default()).unwrap();
+        let mut engine = Noting(TensorEngine::new(&model), Vec::new());
+        let requests = [(0, 5), (1, 3)].map(|(id, samples)| Request { id, prompt: vec![1, 2, 3], samples });
+        let sampling = Sampling { max_new_tokens: 4, ..Sampling::default() };
+        let samples = run(&mut engine, &model, &requests, &sampling, &mut ()).unwrap();
+        assert_eq!(samples.iter().map(Vec::len).collect::<Vec<_>>(), [5, 3]);
+        assert_eq!(engine.1, [5, 3]);
+    }
+}
