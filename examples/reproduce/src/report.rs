@@ -7,7 +7,7 @@ use evaluation::figures::{
 };
 use training::write_atomic;
 
-use crate::arms::Arm;
+use crate::arms::{Arm, MAIN};
 use crate::experiment::{Experiment, SeedOutcome};
 use crate::measure::ReadableSample;
 use crate::results::{Comparison, Metric, Results, composition, one_seed, pass_per_question};
@@ -172,6 +172,7 @@ fn combinations(page: &mut Page, outcomes: &[SeedOutcome], results: &Results) {
         "share",
         shown.map(|k| results.arms[k].label),
     )
+    .colours(shown.map(|key| MAIN.iter().position(|arm| arm.key == key).expect("an arm of every run")))
     .y_range(0.0, 1.0);
     for set in ["hard", "one_approach"] {
         bars = bars.group(set, shown.map(|arm| interval(value(results, arm, set, "combined"))));

@@ -26,6 +26,7 @@ pub struct BarChart {
     title: String,
     y_label: String,
     series: Vec<String>,
+    colours: Vec<usize>,
     groups: Vec<(String, Vec<Bar>)>,
     y_range: Option<(f64, f64)>,
 }
@@ -41,9 +42,20 @@ impl BarChart {
             title: title.into(),
             y_label: y_label.into(),
             series: series.into_iter().map(Into::into).collect(),
+            colours: Vec::new(),
             groups: Vec::new(),
             y_range: None,
         }
+    }
+
+    /// The colour number of each series, so that a name keeps its colour over several figures.
+    pub fn colours(mut self, numbers: impl IntoIterator<Item = usize>) -> Self {
+        self.colours = numbers.into_iter().collect();
+        self
+    }
+
+    fn number(&self, series: usize) -> usize {
+        self.colours.get(series).copied().unwrap_or(series)
     }
 
     /// Adds a group; NaN bars ([`Interval::NONE`]) leave a gap marked "none".
@@ -80,7 +92,7 @@ impl BarChart {
         let ticks = axis.ticks.iter().map(|&t| text_width(&axis.label(t))).fold(0.0, f64::max);
         let left = 34.0 + ticks;
         let width = (left + group_width * self.groups.len() as f64 + 24.0).max(360.0);
-        let legend = legend(&self.series, left, width);
+        let legend = legend(&self.series, |i| self.number(i), left, width);
         let (top, bottom) = (40.0 + legend.1, 330.0 + legend.1);
         let height = bottom + 40.0;
         let py = |y: f64| bottom - axis.place(y) * (bottom - top);
@@ -129,7 +141,7 @@ impl BarChart {
                     continue;
                 }
                 let (high, low) = (py(value.mean.max(0.0)), py(value.mean.min(0.0)));
-                let opacity = if i >= PALETTE { 0.45 } else { 0.85 };
+                let opacity = if self.number(i) >= PALETTE { 0.45 } else { 0.85 };
                 let tip = format!(
                     "{}, {}: {} [{}, {}]",
                     name,
@@ -145,7 +157,7 @@ impl BarChart {
                     x + bar * 0.07,
                     bar * 0.86,
                     (low - high).max(0.8),
-                    colour(i),
+                    colour(self.number(i)),
                     escape(&tip)
                 );
                 if value.lo.is_finite() && value.hi.is_finite() && value.hi > value.lo {
@@ -181,7 +193,7 @@ fn dots(svg: &mut String, points: &[f64], place: impl Fn(usize, f64) -> (f64, f6
 }
 
 /// Coloured squares with names, wrapped; the drawing and its height.
-pub(super) fn legend(names: &[String], left: f64, width: f64) -> (String, f64) {
+fn legend(names: &[String], number: impl Fn(usize) -> usize, left: f64, width: f64) -> (String, f64) {
     let (mut x, mut y) = (left, 46.0);
     let mut svg = String::new();
     for (i, name) in names.iter().enumerate() {
@@ -189,13 +201,13 @@ pub(super) fn legend(names: &[String], left: f64, width: f64) -> (String, f64) {
         if x + wide > width && x > left {
             (x, y) = (left, y + 20.0);
         }
-        let opacity = if i >= PALETTE { 0.45 } else { 0.85 };
+        let opacity = if number(i) >= PALETTE { 0.45 } else { 0.85 };
         let _ = write!(
             svg,
             "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"11\" height=\"11\" rx=\"2\" fill=\"{}\" fill-opacity=\"{opacity}\"/>\
              <text x=\"{:.1}\" y=\"{y:.1}\">{}</text>",
             y - 10.0,
-            colour(i),
+            colour(number(i)),
             x + 16.0,
             escape(name)
         );
@@ -236,7 +248,7 @@ impl ShareChart {
     pub fn to_svg(&self) -> String {
         let names = self.rows.iter().map(|row| text_width(&row.0)).fold(0.0, f64::max);
         let (left, width) = (26.0 + names.min(260.0), 680.0);
-        let legend = legend(&self.parts, 14.0, width);
+        let legend = legend(&self.parts, |i| i, 14.0, width);
         let top = 42.0 + legend.1;
         let mut svg = String::new();
         let _ =
