@@ -4,6 +4,9 @@
 //! for the algorithm (verl 0.9, TRL 1.16, OpenRLHF 0.11, open-instruct of August 2026). A recipe is a plain struct: take
 //! one and change a field.
 //!
+//! In the formulas `pi` is the probability of the sampled token, `r = pi / pi_old` its ratio, `A` the advantage, `R` the response's reward, `mean_g`
+//! and `std_g` those of its group, `|y|` its counted tokens. The parts say more: [`objective`](mod@crate::objective), [`advantage`](crate::advantage).
+//!
 //! ```
 //! use policy_gradient::{Aggregation, preset};
 //! let mut mine = preset::grpo();
@@ -54,6 +57,8 @@ fn ppo_objective(config: PpoClip) -> Objective {
 /// PPO [arXiv:1707.06347], equation 7, on tokens: ratio clipped at 0.2, mean over tokens. Advantages come from
 /// [`gae`](crate::advantage::gae); train the critic with [`value_loss`](crate::value_loss) and add its loss and, if you
 /// like, an entropy bonus.
+///
+/// Loss: mean over tokens of `-min(r A, clip(r, 0.8, 1.2) A)`.
 pub fn ppo() -> Recipe {
     recipe(Advantage::Supplied, ppo_objective(clip(0.2, 0.2)), Aggregation::TokenMean)
 }
@@ -72,6 +77,8 @@ pub fn ppo_openrlhf() -> Recipe {
 
 /// GRPO [arXiv:2402.03300], equation 3: rewards normalised in their group, ratio clipped at 0.2, every sequence weighs
 /// the same, and a k3 penalty (equation 4) with coefficient 0.04 (section 4.2).
+///
+/// Loss: mean over sequences of `1/|y| sum_t (-min(r A, clip(r, 0.8, 1.2) A) + 0.04 k3)`, `A = (R - mean_g) / (std_g + 1e-6)`.
 pub fn grpo() -> Recipe {
     Recipe {
         kl: Some(KlTerm { kl: Kl::new(KlEstimator::K3), beta: 0.04 }),
@@ -115,6 +122,8 @@ pub fn grpo_open_instruct() -> Recipe {
 
 /// Dr. GRPO [arXiv:2503.20783], section 3.2: neither the deviation nor the sequence's length divides; token sums over a
 /// constant, the longest completion allowed.
+///
+/// Loss: mean over sequences of `1/longest sum_t -min(r A, clip(r, 0.8, 1.2) A)`, `A = R - mean_g`.
 pub fn dr_grpo(longest: f64) -> Recipe {
     let over = Aggregation::SequenceMeanTokenSumOver { length: longest, empty_rows: EmptyRows::Excluded };
     recipe(centred(), ppo_objective(clip(0.2, 0.2)), over)
@@ -134,6 +143,8 @@ pub fn dr_grpo_trl(longest: f64) -> Recipe {
 
 /// DAPO [arXiv:2503.14476], equation 8: clip at 0.2 below and 0.28 above, mean over tokens, no penalty. Goes with
 /// [`keep_groups`](crate::keep_groups) and [`overlong_penalty`](crate::reward::overlong_penalty).
+///
+/// Loss: mean over tokens of `-min(r A, clip(r, 0.8, 1.28) A)`, `A = (R - mean_g) / (std_g + 1e-6)`.
 pub fn dapo() -> Recipe {
     recipe(normalised(1, 1e-6, Singleton::Zero), ppo_objective(clip(0.2, 0.28)), Aggregation::TokenMean)
 }
@@ -176,6 +187,8 @@ pub fn vespo_trl() -> Recipe {
 }
 
 /// GSPO [arXiv:2507.18071], equation 5: one ratio per sequence, clipped at 3e-4 and 4e-4 (section 5.1).
+///
+/// Loss: mean over sequences of `-min(s A, clip(s, 1 - 3e-4, 1 + 4e-4) A)`, `s = (prod_t r)^(1/|y|)`.
 pub fn gspo() -> Recipe {
     let objective = ppo_objective(PpoClip { level: RatioLevel::SequenceMean, ..clip(3e-4, 4e-4) });
     recipe(normalised(1, 1e-6, Singleton::Zero), objective, ROWS)
@@ -197,6 +210,8 @@ pub fn gspo_trl() -> Recipe {
 }
 
 /// GMPO [arXiv:2507.20673], equation 4 (version 3): the geometric mean of ratios clipped at exp(±0.4).
+///
+/// Loss: mean over sequences of `-A (prod_t r')^(1/|y|)`, `r'` the ratio clipped at `exp(±0.4)` on the side to which `A` pushes it.
 pub fn gmpo() -> Recipe {
     recipe(normalised(1, 1e-6, Singleton::Zero), Objective::Gmpo(Gmpo::default()), ROWS)
 }
@@ -214,6 +229,8 @@ pub fn gmpo_trl() -> Recipe {
 
 /// CISPO [arXiv:2506.13585], equations 4 and 5: a weight of at most 1 + 0.28 (the limit is not in the paper) on
 /// REINFORCE, mean over tokens.
+///
+/// Loss: mean over tokens of `-sg(min(r, 1.28)) A log pi`, `sg` without gradient.
 pub fn cispo() -> Recipe {
     let objective = Objective::Cispo(Cispo { log_ratio: Bounds::NONE, ..Cispo::default() });
     recipe(normalised(1, 1e-6, Singleton::Zero), objective, Aggregation::TokenMean)
@@ -243,6 +260,8 @@ pub fn cispo_open_instruct() -> Recipe {
 }
 
 /// SAPO [arXiv:2511.20347], equations 5 and 6: a sigmoid gate instead of the clip; every sequence weighs the same.
+///
+/// Loss: mean over sequences of `1/|y| sum_t -A (4 / tau) sigmoid(tau (r - 1))`, `tau` by the sign of `A`.
 pub fn sapo() -> Recipe {
     let objective = Objective::Sapo(Sapo { log_ratio: Bounds::NONE, ..Sapo::default() });
     recipe(normalised(1, 1e-6, Singleton::Zero), objective, ROWS)
@@ -261,6 +280,8 @@ pub fn sapo_trl() -> Recipe {
 
 /// DPPO [arXiv:2602.04879], equations 12 and 13 (version 3), with the total variation of the sampled token, at most
 /// 0.2: centred rewards, token sums.
+///
+/// Loss: mean over sequences of `sum_t -m r A`, `m = 0` where `|p - p_old| > 0.2` and `A` pushes further, else 1.
 pub fn dppo_tv() -> Recipe {
     let objective = Objective::Dppo(Dppo { log_ratio: Bounds::NONE, ..Dppo::default() });
     let sums = Aggregation::SequenceMeanTokenSum { empty_rows: EmptyRows::Excluded };
@@ -269,6 +290,8 @@ pub fn dppo_tv() -> Recipe {
 
 /// DPPO [arXiv:2602.04879], equations 12 and 14 (version 3), with the KL divergence of the sampled token, at most 0.05
 /// nats.
+///
+/// Loss: as [`dppo_tv`], `m = 0` where the divergence of the two-way choice "this token or another" exceeds 0.05.
 pub fn dppo_kl() -> Recipe {
     let objective = Objective::Dppo(Dppo {
         divergence: Divergence::Kl,
@@ -298,12 +321,16 @@ pub fn dppo_kl_verl() -> Recipe {
 
 /// TOPR [arXiv:2503.14286], equation 8: rewarded responses plainly, the others with their sequence ratio cut to [0, 1].
 /// The reward is the advantage; centre it first if you like.
+///
+/// Loss: mean over sequences of `sum_t -sg(w) A log pi`, `w = 1` where `A > 0`, else `min(prod_t r, 1)`.
 pub fn topr() -> Recipe {
     let sums = Aggregation::SequenceMeanTokenSum { empty_rows: EmptyRows::Excluded };
     recipe(Advantage::Supplied, Objective::Topr(Topr { log_ratio: Bounds::NONE, ..Topr::default() }), sums)
 }
 
 /// RLOO [arXiv:2402.14740], section 2.3: leave-one-out advantages, REINFORCE on whole sequences.
+///
+/// Loss: mean over sequences of `sum_t -A log pi`, `A = R - mean of the others`.
 pub fn rloo() -> Recipe {
     let sums = Aggregation::SequenceMeanTokenSum { empty_rows: EmptyRows::Excluded };
     recipe(Advantage::Rloo(RlooConfig::default()), Objective::Reinforce, sums)
@@ -330,6 +357,8 @@ pub fn rloo_openrlhf() -> Recipe {
 /// REINFORCE++ [arXiv:2501.03262], section 3 (version 9): PPO's clipped loss on advantages from
 /// [`reinforce_pp`](crate::advantage::reinforce_pp) or [`reinforce_pp_baseline`](crate::advantage::reinforce_pp_baseline),
 /// every sequence weighing the same (equation 1).
+///
+/// Loss: mean over sequences of `1/|y| sum_t -min(r A, clip(r, 0.8, 1.2) A)`, `A = (G - mean) / std` over the batch.
 pub fn reinforce_pp() -> Recipe {
     Recipe { aggregation: ROWS, ..ppo() }
 }
@@ -346,6 +375,8 @@ pub fn reinforce_pp_openrlhf() -> Recipe {
 
 /// ReMax [arXiv:2310.10505], Algorithm 1: REINFORCE on sequences, with advantages from
 /// [`remax`](crate::advantage::remax).
+///
+/// Loss: mean over sequences of `sum_t -(R - R_greedy) log pi`.
 pub fn remax() -> Recipe {
     Recipe { advantage: Advantage::Supplied, ..rloo() }
 }
@@ -355,7 +386,9 @@ pub fn remax_verl() -> Recipe {
     ppo_verl()
 }
 
-/// OPO [arXiv:2505.23585]: strictly on policy, length-weighted baseline.
+/// OPO [arXiv:2505.23585], the length-weighted form of its optimal baseline: strictly on policy, length-weighted baseline.
+///
+/// Loss: mean over tokens of `-A log pi`, `A = R - sum_j l_j R_j / sum_j l_j`.
 pub fn opo() -> Recipe {
     recipe(Advantage::Opo(Singleton::Zero), Objective::Reinforce, Aggregation::TokenMean)
 }
@@ -367,6 +400,8 @@ pub fn opo_verl() -> Recipe {
 
 /// GPG [arXiv:2504.02546], equation 5: the plain policy gradient on centred rewards, scaled up for responses without
 /// reward, which are counted as in verl (see [`gpg`](crate::advantage::gpg)).
+///
+/// Loss: mean over tokens of `-alpha (R - mean_g) log pi`.
 pub fn gpg() -> Recipe {
     recipe(Advantage::Gpg(Singleton::Zero), Objective::Reinforce, Aggregation::TokenMean)
 }
@@ -382,6 +417,8 @@ pub fn max_rl() -> Recipe {
 }
 
 /// Pass@k training [arXiv:2503.19595]: only the best response of a group learns, by its lead over the second.
+///
+/// Loss: mean over tokens of `-min(r A, clip(r, 0.8, 1.2) A)`, `A = R_1 - R_2` for the best response, else 0.
 pub fn best_of_group() -> Recipe {
     Recipe { advantage: Advantage::PassAtK(Scale::None), ..best_of_group_verl() }
 }
@@ -392,11 +429,15 @@ pub fn best_of_group_verl() -> Recipe {
 }
 
 /// DRO [arXiv:2405.19107], equation 8, taken token by token as in verl, with a pull of `beta`.
+///
+/// Loss: mean over tokens of `-A log pi + beta/2 (log pi - log pi_old)^2`, `A = R - mean_g`.
 pub fn dro(beta: f64) -> Recipe {
     recipe(centred(), Objective::Dro(Dro { beta }), Aggregation::TokenMean)
 }
 
 /// Clip-Cov [arXiv:2505.22617], equation 12, on GRPO's advantages.
+///
+/// Loss: mean over tokens of `-min(r A, clip(r, 0.8, 1.2) A)`, without the few tokens cut out.
 pub fn clip_cov() -> Recipe {
     recipe(
         normalised(1, 1e-6, Singleton::Zero),
@@ -411,6 +452,8 @@ pub fn clip_cov_verl() -> Recipe {
 }
 
 /// KL-Cov [arXiv:2505.22617], equation 14, on GRPO's advantages.
+///
+/// Loss: mean over tokens of `-r A`, plus the coefficient times `|log r|` on the few tokens of highest covariance.
 pub fn kl_cov() -> Recipe {
     recipe(normalised(1, 1e-6, Singleton::Zero), Objective::KlCov(KlCov::default()), Aggregation::TokenMean)
 }

@@ -63,7 +63,7 @@ pub fn remax_tokens(rewards: Tensor<2>, greedy_rewards: &[f64], mask: Tensor<2, 
 /// OPO: the reward minus the length-weighted mean reward of the group, the baseline of least variance when every token
 /// contributes alike.
 ///
-/// `A_i = R_i - sum_j l_j R_j / sum_j l_j`, [arXiv:2505.23585]. `lengths` are the responses' counted tokens.
+/// `A_i = R_i - sum_j l_j R_j / sum_j l_j`, [arXiv:2505.23585], the length-weighted form of its optimal baseline. `lengths` are the responses' counted tokens.
 /// Groups of one follow `singleton` (verl: the reward). Where all lengths are zero so is the advantage.
 ///
 /// # Errors

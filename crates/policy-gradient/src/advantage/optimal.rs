@@ -53,8 +53,8 @@ impl Default for OptimalTokenBaseline {
 /// gathered so far.
 ///
 /// `A_t = G_t - B_t`, `B_t = sum_i G_it W_it / (sum_i W_it + eps)`, `W_it = sum_{s <= t} w_is`, with
-/// `w = 1 - 2 p + sum_v p_v²`, the squared length of the score of a softmax (`p` the sampled token's probability). Y. Li et
-/// al., "The Optimal Token Baseline", 2026 (PMLR 306), as verl has it. Values outside the mask are never read. All tensors `[batch, time]`: `rewards` per token, `old_logp` (nats), `sum_p_squared` in `(0, 1]`, optional
+/// `w = 1 - 2 p + sum_v p_v²`, the squared length of the score of a softmax (`p` the sampled token's probability). [arXiv:2602.07078],
+/// the baseline with its logit-gradient proxy, as verl has it. Values outside the mask are never read. All tensors `[batch, time]`: `rewards` per token, `old_logp` (nats), `sum_p_squared` in `(0, 1]`, optional
 /// importance `weights` of the sampler, squared into `w`. Groups of one have baseline zero. Returns are undiscounted.
 ///
 /// # Errors
