@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::StreamExt;
@@ -430,15 +430,21 @@ fn describe(error: &reqwest::Error) -> String {
     text
 }
 
-/// The pause a server asks for: `Retry-After` in seconds, or the time until an exhausted limit is reset, which servers
+/// The pause a server asks for: `Retry-After` in seconds or as a date, or the time until an exhausted limit is reset, which servers
 /// write as `1s`, `250ms`, `6m0s` or plain seconds.
 fn pause_of(headers: &HeaderMap) -> Option<Duration> {
     let read = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     if let Some(ms) = read("retry-after-ms").and_then(|t| t.parse::<f64>().ok()) {
         return seconds(ms / 1000.0);
     }
-    if let Some(pause) = read("retry-after").and_then(|t| t.parse::<f64>().ok()) {
-        return seconds(pause);
+    if let Some(text) = read("retry-after") {
+        if let Ok(pause) = text.parse::<f64>() {
+            return seconds(pause);
+        }
+        if let Ok(date) = httpdate::parse_http_date(text) {
+            // A moment that has passed asks for no pause.
+            return seconds(date.duration_since(SystemTime::now()).unwrap_or_default().as_secs_f64());
+        }
     }
     ["requests", "tokens"]
         .iter()
@@ -533,6 +539,19 @@ mod tests {
         assert_eq!(ms("soon"), None);
         assert_eq!(ms("5x"), None);
         assert_eq!(ms("-3"), None);
+    }
+
+    #[test]
+    fn a_moment_to_come_is_a_pause_until_then() {
+        let ask = |text: String| {
+            pause_of(&HeaderMap::from_iter([(reqwest::header::RETRY_AFTER, text.parse().unwrap())]))
+        };
+        let at = |moment| ask(httpdate::fmt_http_date(moment)).unwrap().as_secs_f64();
+        let pause = at(SystemTime::now() + Duration::from_secs(90));
+        assert!((85.0..=90.0).contains(&pause), "{pause}");
+        assert_eq!(at(SystemTime::now() - Duration::from_secs(90)), 0.0);
+        assert_eq!(ask("7".into()), Some(Duration::from_secs(7)));
+        assert_eq!(ask("soon".into()), None);
     }
 
     #[test]
