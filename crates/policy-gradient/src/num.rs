@@ -140,12 +140,19 @@ fn read<T, E: std::fmt::Debug>(argument: &'static str, result: std::result::Resu
 
 /// A tensor from host values, on the same device and in the working precision of `like`, without a graph.
 pub(crate) fn from_host(values: Vec<f64>, shape: [usize; 2], like: &Tensor<2>) -> Tensor<2> {
+    if working(like.dtype()) != DType::F64 {
+        return from_host_on(values, shape, &like.device());
+    }
     let device = like.device().without_autodiff();
-    let dtype = working(like.dtype());
-    let data = if dtype == DType::F64 {
-        TensorData::new(values, shape)
-    } else {
-        TensorData::new(values.into_iter().map(|v| v as f32).collect::<Vec<_>>(), shape)
-    };
-    Tensor::from_data(data, (&device, dtype))
+    Tensor::from_data(TensorData::new(values, shape), (&device, DType::F64))
+}
+
+/// An f32 tensor from host values, without a graph.
+pub(crate) fn from_host_on(values: Vec<f64>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    from_words(values.into_iter().map(|v| v as f32).collect(), shape, device)
+}
+
+/// [`from_host_on`] of values that are stored so.
+pub(crate) fn from_words(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values, shape), (&device.clone().without_autodiff(), DType::F32))
 }

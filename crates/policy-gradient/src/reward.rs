@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::advantage::RewardColumn;
 use crate::bounds::Bounds;
 use crate::error::{Error, Result, require, same_length, same_shape};
-use crate::num::{from_host, mask_to_host, to_host};
+use crate::num::{from_host, from_host_on, mask_to_host, to_host};
 
 /// The weighted sum of several reward functions, one value per response.
 ///
@@ -215,7 +215,7 @@ pub fn at_last_token(rewards: &[f64], mask: Tensor<2, Bool>) -> Result<Tensor<2>
             tokens[last] = reward;
         }
     }
-    Ok(crate::advantage::tokens::from_host_on(tokens, shape, &mask.device()))
+    Ok(from_host_on(tokens, shape, &mask.device()))
 }
 
 /// Token rewards less the KL penalty of each token, `[batch, time]`, without a graph.

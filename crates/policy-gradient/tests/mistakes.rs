@@ -5,7 +5,8 @@ mod common;
 use burn::prelude::*;
 use common::{assert_close, devices, floats, gradient, mask, values};
 use policy_gradient::advantage::{
-    GaeConfig, GroupConfig, Masked, RlooConfig, Scale, Singleton, Std, gae, group, per_response, rloo,
+    GaeConfig, GroupConfig, Masked, OptimalTokenBaseline, RlooConfig, Scale, Singleton, Std, Whiten, gae,
+    group, optimal_token_baseline, per_response, rloo,
 };
 use policy_gradient::objective::{PpoClip, RatioLevel};
 use policy_gradient::{
@@ -258,5 +259,42 @@ fn the_size_of_a_chunk_changes_no_result() {
         for chunk in [1, 2, 3, 7] {
             assert_close(&of(chunk), &whole, 2e-6);
         }
+    }
+}
+
+/// Whitening divides small differences of large advantages by their spread: rounding the advantages before shows.
+#[test]
+fn whitening_sees_differences_that_f32_cannot_hold() {
+    for device in devices() {
+        let critic: Vec<f64> = (0..8).map(|i| f64::from(i as f32 * 1e-4)).collect();
+        let column = |values: &[f64]| floats(&values.iter().map(|v| vec![*v]).collect::<Vec<_>>(), &device);
+        let m = mask(&vec![vec![true]; 8], &device);
+        let config = GaeConfig { whiten: Some(Whiten::default()), ..GaeConfig::default() };
+        let found = gae(column(&[1000.0; 8]), column(&critic), None, m, &config).unwrap();
+        let advantages: Vec<f64> = critic.iter().map(|v| 1000.0 - v).collect();
+        let mean = advantages.iter().sum::<f64>() / 8.0;
+        let variance = advantages.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / 7.0;
+        let expected: Vec<f64> = advantages.iter().map(|a| (a - mean) / (variance + 1e-8).sqrt()).collect();
+        assert_close(&values(found.advantages), &expected, 1e-5);
+    }
+}
+
+/// The same of the optimal token baseline, which is subtracted from returns that may be large.
+#[test]
+fn a_baseline_sees_differences_that_f32_cannot_hold() {
+    for device in devices() {
+        let small = f64::from(3e-5_f32);
+        let of = |rows: [[f64; 2]; 2]| floats(&rows.map(|row| row.to_vec()), &device);
+        let (logp, p2) = (f64::from(-0.5_f32), f64::from(0.4_f32));
+        let m = mask(&vec![vec![true; 2]; 2], &device);
+        let rewards = of([[1000.0, small], [1000.0, 0.0]]);
+        let config = OptimalTokenBaseline::default();
+        let found =
+            optimal_token_baseline(rewards, of([[logp; 2]; 2]), of([[p2; 2]; 2]), None, &[0, 0], m, &config);
+        let w = 1.0 - 2.0 * logp.exp() + p2;
+        let baseline = |sum: f64, gathered: f64| sum * gathered / (2.0 * gathered + config.eps);
+        let (first, second) = (baseline(2000.0 + small, w), baseline(small, 2.0 * w));
+        let expected = [1000.0 + small - first, small - second, 1000.0 - first, -second];
+        assert_close(&values(found.unwrap().advantages), &expected, 1e-7);
     }
 }

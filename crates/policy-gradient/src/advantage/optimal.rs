@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Groups;
 use super::tokens::Returns;
 use crate::error::{Result, require, same_length, same_shape};
-use crate::num::{Word, from_host, mask_to_host, to_host, to_words};
+use crate::num::{Word, from_host, from_words, mask_to_host, to_host, to_words};
 
 /// Which tokens of a group are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +103,7 @@ pub fn optimal_token_baseline(
         let weights = weights.map(|weights| to_words("weights", weights)).transpose()?;
         let (logp, p2) = (to_words("old_logp", old_logp)?, to_words("sum_p_squared", sum_p_squared)?);
         let (advantages, returns) = rows.baseline::<f32>(to_words("rewards", rewards)?, logp, &p2, weights);
-        let device = like.device().without_autodiff();
-        let tensor = |words| Tensor::from_data(TensorData::new(words, shape), (&device, DType::F32));
+        let tensor = |words| from_words(words, shape, &like.device());
         return Ok(Returns { advantages: tensor(advantages), returns: tensor(returns) });
     }
     let weights = weights.map(|weights| to_host("weights", weights)).transpose()?;
@@ -122,8 +121,7 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Advantages and returns, computed in f64. The returns take the place of `rewards`, the gathered squared score that of
-    /// `logp`.
+    /// Advantages and returns, computed in f64 group by group. The returns take the place of `rewards`, the advantages that of `logp`.
     fn baseline<T: Word>(
         &self,
         mut rewards: Vec<T>,
@@ -131,62 +129,72 @@ impl Rows<'_> {
         p2: &[T],
         weights: Option<Vec<T>>,
     ) -> (Vec<T>, Vec<T>) {
-        let [batch, time] = self.shape;
+        let time = self.shape[1];
         let row = |b: usize| b * time..(b + 1) * time;
-        let mut lengths = Vec::with_capacity(batch);
-        for b in 0..batch {
-            let counts = &self.counts[row(b)];
-            let mut sum = 0.0;
-            for (reward, counts) in rewards[row(b)].iter_mut().zip(counts).rev() {
-                if *counts {
-                    sum += reward.wide();
-                }
-                *reward = T::narrow(if *counts { sum } else { 0.0 });
-            }
-            let mut energy = 0.0;
-            let weights = weights.as_ref().map(|weights| &weights[row(b)]);
-            let places = logp[row(b)].iter_mut().zip(&p2[row(b)]).zip(counts).enumerate();
-            for (t, ((logp, p2), _)) in places.filter(|(_, (_, counts))| **counts) {
-                let w = 1.0 - 2.0 * logp.wide().exp() + p2.wide();
-                energy += w * weights.map_or(1.0, |weights| weights[t].wide().powi(2));
-                *logp = T::narrow(energy);
-            }
-            lengths.push(counts.iter().filter(|counts| **counts).count());
-        }
-        let (to_go, gathered) = (rewards, logp);
-
         let mut members = vec![Vec::new(); self.groups.ids.len()];
         for (b, g) in self.groups.index().enumerate() {
-            if self.config.alignment == Alignment::Column || lengths[b] > 0 {
-                members[g].push(b);
-            }
+            members[g].push(b);
         }
-        let mut advantages = to_go.clone();
         let mut sums = vec![(0.0, 0.0); time];
-        for group in members.iter().filter(|g| g.len() > 1) {
-            sums.fill((0.0, 0.0));
-            for &b in group {
-                let (to_go, gathered) = (&to_go[row(b)], &gathered[row(b)]);
-                self.each(b, |t, at| {
-                    sums[at].0 += to_go[t].wide() * gathered[t].wide();
-                    sums[at].1 += gathered[t].wide();
-                });
+        // The group's returns to go, and squared scores gathered so far; zero where no token counts.
+        let (mut to_go, mut gathered) = (Vec::new(), Vec::new());
+        for group in members {
+            to_go.clear();
+            gathered.clear();
+            to_go.resize(group.len() * time, 0.0);
+            gathered.resize(group.len() * time, 0.0);
+            for (nth, &b) in group.iter().enumerate() {
+                let mut sum = 0.0;
+                let places = to_go[row(nth)].iter_mut().zip(&rewards[row(b)]).zip(&self.counts[row(b)]);
+                for ((to_go, reward), _) in places.rev().filter(|(_, counts)| **counts) {
+                    sum += reward.wide();
+                    *to_go = sum;
+                }
+                let mut energy = 0.0;
+                let gathered = &mut gathered[row(nth)];
+                for t in (0..time).filter(|t| self.counts[b * time + t]) {
+                    let at = b * time + t;
+                    let w = 1.0 - 2.0 * logp[at].wide().exp() + p2[at].wide();
+                    energy += w * weights.as_ref().map_or(1.0, |weights| weights[at].wide().powi(2));
+                    gathered[t] = energy;
+                }
             }
-            let mut sorted: Vec<usize> = group.iter().map(|&b| lengths[b]).collect();
+
+            let lengths: Vec<usize> =
+                group.iter().map(|&b| self.counts[row(b)].iter().filter(|counts| **counts).count()).collect();
+            let takes_part = |length: usize| self.config.alignment == Alignment::Column || length > 0;
+            let mut sorted: Vec<usize> =
+                lengths.iter().copied().filter(|length| takes_part(*length)).collect();
             sorted.sort_unstable();
-            let (longest, second) = (sorted[sorted.len() - 1], sorted[sorted.len() - 2]);
-            for &b in group {
-                let alone = self.config.tail == Tail::Zero && lengths[b] == longest && longest > second;
-                let advantages = &mut advantages[row(b)];
+            let compared =
+                if let [.., second, longest] = sorted[..] { Some((second, longest)) } else { None };
+            if compared.is_some() {
+                sums.fill((0.0, 0.0));
+                for (nth, &b) in group.iter().enumerate() {
+                    let (to_go, gathered) = (&to_go[row(nth)], &gathered[row(nth)]);
+                    self.each(b, |t, at| {
+                        sums[at].0 += to_go[t] * gathered[t];
+                        sums[at].1 += gathered[t];
+                    });
+                }
+            }
+            for ((nth, &b), length) in group.iter().enumerate().zip(lengths) {
+                let to_go = &to_go[row(nth)];
+                let (returns, advantages) = (&mut rewards[row(b)], &mut logp[row(b)]);
+                for ((ret, advantage), to_go) in returns.iter_mut().zip(&mut *advantages).zip(to_go) {
+                    (*ret, *advantage) = (T::narrow(*to_go), T::narrow(*to_go));
+                }
+                let Some((second, longest)) = compared else { continue };
+                let alone = self.config.tail == Tail::Zero && length == longest && longest > second;
                 self.each(b, |t, at| {
                     if !(alone && at >= second) {
                         let baseline = sums[at].0 / (sums[at].1 + self.config.eps);
-                        advantages[t] = T::narrow(advantages[t].wide() - baseline);
+                        advantages[t] = T::narrow(to_go[t] - baseline);
                     }
                 });
             }
         }
-        (advantages, to_go)
+        (logp, rewards)
     }
 
     /// Calls `visit` for each counted token of a row with its place and the slot it is compared in.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GroupConfig, Scale, Singleton, group};
 use crate::error::{Error, Result, require, same_shape};
-use crate::num::{Word, from_host, mask_to_host, to_host, to_words};
+use crate::num::{Word, from_host, from_host_on, from_words, mask_to_host, to_host, to_words};
 
 /// How a recursion over time treats tokens that do not count (a tool's output between two turns, for instance).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,25 +145,40 @@ pub fn gae(
     };
     let ends = ends.as_deref();
     let like = values.clone();
-    if [rewards.dtype(), values.dtype()] == [DType::F32; 2] {
+    let plain = rewards.dtype() == DType::F32 && values.dtype() == DType::F32;
+    match &config.whiten {
         // A million tokens are a matter of memory traffic: the results take the inputs' own places.
-        let mut advantages: Vec<f32> = to_words("rewards", rewards)?;
-        let mut returns: Vec<f32> = to_words("values", values)?;
-        gae_rows(&mut advantages, &mut returns, ends, &rows, config);
-        let device = like.device().without_autodiff();
-        let tensor = |words| Tensor::from_data(TensorData::new(words, shape), (&device, DType::F32));
-        return Ok(Returns { advantages: tensor(advantages), returns: tensor(returns) });
+        None if plain => {
+            let mut advantages: Vec<f32> = to_words("rewards", rewards)?;
+            let mut returns: Vec<f32> = to_words("values", values)?;
+            gae_rows(&mut advantages, &mut returns, ends, &rows, config);
+            let tensor = |words| from_words(words, shape, &like.device());
+            Ok(Returns { advantages: tensor(advantages), returns: tensor(returns) })
+        }
+        // Whitening divides by what may be a small difference of large advantages: these stay in f64 until then.
+        whiten => {
+            let mut advantages = to_host("rewards", rewards)?;
+            let returns = if plain {
+                let mut returns: Vec<f32> = to_words("values", values)?;
+                gae_rows(&mut advantages, &mut returns, ends, &rows, config);
+                from_words(returns, shape, &like.device())
+            } else {
+                let mut returns = to_host("values", values)?;
+                gae_rows(&mut advantages, &mut returns, ends, &rows, config);
+                from_host(returns, shape, &like)
+            };
+            if let Some(config) = whiten {
+                WhitenMoments::from_host(&advantages, &rows.mask).apply(&mut advantages, &rows.mask, config);
+            }
+            Ok(Returns { advantages: from_host(advantages, shape, &like), returns })
+        }
     }
-    let mut advantages = to_host("rewards", rewards)?;
-    let mut returns = to_host("values", values)?;
-    gae_rows(&mut advantages, &mut returns, ends, &rows, config);
-    Ok(Returns { advantages: from_host(advantages, shape, &like), returns: from_host(returns, shape, &like) })
 }
 
-/// The recursion of [`gae`] in f64, and the whitening: rewards become advantages, values become returns, in place.
-fn gae_rows<T: Word>(
-    rewards: &mut [T],
-    values: &mut [T],
+/// The recursion of [`gae`] in f64: rewards become advantages, values become returns, in place.
+fn gae_rows<A: Word, V: Word>(
+    rewards: &mut [A],
+    values: &mut [V],
     ends: Option<&[bool]>,
     rows: &Rows,
     config: &GaeConfig,
@@ -185,7 +200,7 @@ fn gae_rows<T: Word>(
                     Masked::Reset => (next_value, next_advantage) = (0.0, 0.0),
                     Masked::Terminal => (next_value, next_advantage) = (value, reward - value),
                 }
-                (*advantage, *ret) = (T::narrow(0.0), T::narrow(0.0));
+                (*advantage, *ret) = (A::narrow(0.0), V::narrow(0.0));
                 continue;
             }
             if ends.is_some_and(|ends| ends[t]) {
@@ -194,12 +209,9 @@ fn gae_rows<T: Word>(
             let delta = reward + config.gamma * next_value - value;
             next_advantage = delta + decay * next_advantage;
             next_value = value;
-            (*advantage, *ret) = (T::narrow(next_advantage), T::narrow(next_advantage + value));
+            (*advantage, *ret) = (A::narrow(next_advantage), V::narrow(next_advantage + value));
         }
     });
-    if let Some(config) = &config.whiten {
-        WhitenMoments::from_host(rewards, &rows.mask).apply(rewards, &rows.mask, config);
-    }
 }
 
 /// Discounted rewards to go, `G_t = r_t + gamma G_{t+1}`, `[batch, time]`.
@@ -349,12 +361,6 @@ pub(crate) fn whiten_rows(values: &[f64], mask: Tensor<2, Bool>, config: &Whiten
         rows.mask.iter().enumerate().map(|(i, &m)| if m { values[i / time] } else { 0.0 }).collect();
     WhitenMoments::from_host(&tokens, &rows.mask).apply(&mut tokens, &rows.mask, config);
     Ok(from_host_on(tokens, rows.shape, &mask.device()))
-}
-
-/// An f32 tensor on a device, without autodiff.
-pub(crate) fn from_host_on(values: Vec<f64>, shape: [usize; 2], device: &Device) -> Tensor<2> {
-    let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-    Tensor::from_data(TensorData::new(values, shape), &device.clone().without_autodiff())
 }
 
 /// The denominator of the variance.
