@@ -14,11 +14,7 @@ import time
 
 import numpy as np
 
-PROMPT, NEW = 32, 64
-
-
-def row(index, vocabulary):
-    return [(index * 7919 + t * 104729 + 17) % vocabulary for t in range(PROMPT)]
+from compare import NEW, PROMPT, row
 
 
 def convert(source, target):
@@ -78,7 +74,7 @@ class Decoder:
     def once(self):
         self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
         began = time.perf_counter()
-        tokens = self.step([row(r, self.vocabulary) for r in range(self.rows)], 0)
+        tokens = self.step([row(r, PROMPT, self.vocabulary) for r in range(self.rows)], 0)
         first = time.perf_counter()
         for i in range(NEW - 1):
             tokens = self.step(tokens, PROMPT + i)

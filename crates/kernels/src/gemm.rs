@@ -7,6 +7,8 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::simd::{Columns, panel_width, store};
+
 /// Rows of the micro-kernel.
 pub(crate) const MR: usize = 6;
 /// Block of the shared axis: a panel of `MR` rows and one of `2 * lanes` columns stay in the first-level cache.
@@ -170,20 +172,6 @@ impl<'a> Left<'a> {
     }
 }
 
-/// Columns of a panel of the right operand.
-pub(crate) fn right_width() -> usize {
-    struct Width;
-    impl WithSimd for Width {
-        type Output = usize;
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            2 * S::F32_LANES
-        }
-    }
-    Arch::new().dispatch(Width)
-}
-
 /// Panels of the rows of `a[m, k]`, for the left.
 pub(crate) fn pack_left([m, k]: [usize; 2], a: Mat, out: &mut Vec<f32>) {
     pack(out, a.data, 0, a.row, a.column, m, k, MR);
@@ -191,7 +179,7 @@ pub(crate) fn pack_left([m, k]: [usize; 2], a: Mat, out: &mut Vec<f32>) {
 
 /// Panels of the columns of `b[k, n]`, for the right, packed on all threads because many tasks read them.
 pub(crate) fn share_right([k, n]: [usize; 2], b: Mat, out: &mut Vec<f32>) {
-    let width = right_width();
+    let width = panel_width();
     let panel = width * k.max(1);
     out.resize(n.div_ceil(width) * width * k, 0.0);
     out.par_chunks_mut(panel).with_min_len(SHARE.div_ceil(panel)).enumerate().for_each(|(t, panel)| {
@@ -327,7 +315,7 @@ fn pack_panel(
 }
 
 /// Sums of a block of the result.
-type Tile<S> = [[<S as Simd>::f32s; 2]; MR];
+type Tile<S> = [Columns<S>; MR];
 
 #[inline(always)]
 fn step<S: Simd>(simd: S, sums: &mut Tile<S>, a: [f32; MR], b: &[S::f32s; 2]) {
@@ -358,38 +346,4 @@ fn row_sums<S: Simd>(simd: S, rows: [&[f32]; MR], bp: &[f32]) -> Tile<S> {
         step(simd, &mut sums, [*a0, *a1, *a2, *a3, *a4, *a5], b);
     }
     sums
-}
-
-#[inline(always)]
-fn store<S: Simd>(
-    simd: S,
-    sums: &Tile<S>,
-    c: &mut [f32],
-    stride: usize,
-    height: usize,
-    width: usize,
-    add: bool,
-) {
-    let nr = 2 * S::F32_LANES;
-    if width == nr {
-        for (i, sums) in sums.iter().enumerate().take(height) {
-            let row = &mut c[i * stride..i * stride + nr];
-            let (row, _) = S::as_mut_simd_f32s(row);
-            if add {
-                row[0] = simd.add_f32s(row[0], sums[0]);
-                row[1] = simd.add_f32s(row[1], sums[1]);
-            } else {
-                row[0] = sums[0];
-                row[1] = sums[1];
-            }
-        }
-    } else {
-        for (i, sums) in sums.iter().enumerate().take(height) {
-            let row = &mut c[i * stride..i * stride + width];
-            let values: &[f32] = pulp::bytemuck::cast_slice(sums);
-            for (c, x) in row.iter_mut().zip(values) {
-                *c = if add { *c + x } else { *x };
-            }
-        }
-    }
 }

@@ -3,6 +3,8 @@
 //! Loops are plain Rust over slices, inlined into a function that [`pulp`] compiles for the processor's instruction set and picks
 //! at run time (the macro `vectorised`). Sums run in [`LANES`] fixed partial sums, so they do not depend on that set.
 
+use pulp::{Arch, Simd, WithSimd};
+
 /// Partial sums of a reduction.
 pub(crate) const LANES: usize = 16;
 
@@ -134,4 +136,56 @@ pub(crate) fn largest(a: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     reduce2(a, b, |s, a, b| a.mul_add(b, s))
+}
+
+/// One row of a matrix kernel's sums: two registers.
+pub(crate) type Columns<S> = [<S as Simd>::f32s; 2];
+
+/// How many columns those are.
+pub(crate) fn panel_width() -> usize {
+    struct Width;
+    impl WithSimd for Width {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            2 * S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Width)
+}
+
+/// Writes the first `height` rows of sums, or adds them, to rows of `c` that are `stride` apart and `width` wide.
+#[inline(always)]
+pub(crate) fn store<S: Simd, const N: usize>(
+    simd: S,
+    sums: &[Columns<S>; N],
+    c: &mut [f32],
+    stride: usize,
+    height: usize,
+    width: usize,
+    add: bool,
+) {
+    let nr = 2 * S::F32_LANES;
+    if width == nr {
+        for (i, sums) in sums.iter().enumerate().take(height) {
+            let row = &mut c[i * stride..i * stride + nr];
+            let (row, _) = S::as_mut_simd_f32s(row);
+            if add {
+                row[0] = simd.add_f32s(row[0], sums[0]);
+                row[1] = simd.add_f32s(row[1], sums[1]);
+            } else {
+                row[0] = sums[0];
+                row[1] = sums[1];
+            }
+        }
+    } else {
+        for (i, sums) in sums.iter().enumerate().take(height) {
+            let row = &mut c[i * stride..i * stride + width];
+            let values: &[f32] = pulp::bytemuck::cast_slice(sums);
+            for (c, x) in row.iter_mut().zip(values) {
+                *c = if add { *c + x } else { *x };
+            }
+        }
+    }
 }

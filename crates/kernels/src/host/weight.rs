@@ -5,6 +5,8 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::simd::{Columns, panel_width, store};
+
 /// Rows the kernel takes at a time: with two registers of columns, sums and operands fit thirty-two registers.
 const ROWS: usize = 8;
 /// Inputs that run before sums are written: a panel of rows and one of columns stay in the first-level cache.
@@ -37,7 +39,7 @@ impl PackedWeight {
             found == outputs * inputs,
             "PackedWeight: expected {outputs} x {inputs} values, found {found}"
         );
-        let width = Arch::new().dispatch(Width);
+        let width = panel_width();
         let padded = outputs.div_ceil(width) * width;
         let mut panels = vec![0.0; padded * inputs];
         if outputs > 0 && inputs > 0 {
@@ -154,17 +156,6 @@ fn pack_rows(packed: &mut [f32], x: &[f32], inputs: usize) {
     }
 }
 
-struct Width;
-
-impl WithSimd for Width {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        2 * S::F32_LANES
-    }
-}
-
 struct Product<'a> {
     weight: &'a PackedWeight,
     packed: &'a [f32],
@@ -219,7 +210,7 @@ fn tile<S: Simd, const N: usize>(
     add: bool,
 ) {
     let zero = simd.splat_f32s(0.0);
-    let mut sums = [[zero; 2]; N];
+    let mut sums: [Columns<S>; N] = [[zero; 2]; N];
     let (rows, _) = rows.as_chunks::<ROWS>();
     let (panel, _) = S::as_simd_f32s(panel);
     let (panel, _) = panel.as_chunks::<2>();
@@ -230,15 +221,5 @@ fn tile<S: Simd, const N: usize>(
             sums[i][1] = simd.mul_add_f32s(x, w[1], sums[i][1]);
         }
     }
-    for (i, sums) in sums.iter().enumerate().take(count) {
-        let values: &[f32] = pulp::bytemuck::cast_slice(sums);
-        let y = &mut y[i * stride..][..columns];
-        if add {
-            for (y, value) in y.iter_mut().zip(values) {
-                *y += value;
-            }
-        } else {
-            y.copy_from_slice(&values[..columns]);
-        }
-    }
+    store(simd, &sums, y, stride, count, columns, add);
 }
