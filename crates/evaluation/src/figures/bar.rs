@@ -49,6 +49,15 @@ impl BarChart {
     }
 
     /// The colour number of each series, so that a name keeps its colour over several figures.
+    ///
+    /// ```
+    /// use evaluation::{Interval, figures::BarChart};
+    /// let one = |series: &str| BarChart::new("", "", [series]).group("", [Interval::point(1.0)]);
+    /// let both = BarChart::new("", "", ["a", "b"]).group("", [Interval::NONE, Interval::point(1.0)]).to_svg();
+    /// let fill = |svg: &str| svg.rsplit_once("fill=\"var(").unwrap().1[..6].to_string();
+    /// assert_ne!(fill(&one("b").to_svg()), fill(&both));
+    /// assert_eq!(fill(&one("b").colours([1]).to_svg()), fill(&both));
+    /// ```
     pub fn colours(mut self, numbers: impl IntoIterator<Item = usize>) -> Self {
         self.colours = numbers.into_iter().collect();
         self

@@ -111,7 +111,7 @@ impl GaeConfig {
 ///
 /// ```
 /// use burn::prelude::*;
-/// use policy_gradient::advantage::{GaeConfig, gae};
+/// use policy_gradient::advantage::{GaeConfig, Masked, gae};
 ///
 /// let device = Device::flex();
 /// let rewards = Tensor::<2>::from_data([[0.0, 1.0]], &device);
@@ -122,6 +122,17 @@ impl GaeConfig {
 /// // delta = [0.25 - 0.5, 1 - 0.25] = [-0.25, 0.75]; A = [-0.25 + 0.5 * 0.75, 0.75]
 /// assert_eq!(out.advantages.into_data().to_vec::<f32>().unwrap(), [0.125, 0.75]);
 /// assert_eq!(out.returns.into_data().to_vec::<f32>().unwrap(), [0.625, 1.0]);
+///
+/// // a tool's output between two turns: skipped, or the recursion starts afresh behind it
+/// let gap = |masked| {
+///     let of = |v: [f64; 3]| Tensor::<2>::from_data([v], &device);
+///     let mask = Tensor::<2, Bool>::from_data([[true, false, true]], &device);
+///     let config = GaeConfig { lambda: 1.0, masked, ..GaeConfig::default() };
+///     let out = gae(of([1.0, 9.0, 2.0]), of([0.5, 9.0, 0.25]), None, mask, &config)?;
+///     Ok::<_, policy_gradient::Error>(out.advantages.into_data().to_vec::<f32>().unwrap())
+/// };
+/// assert_eq!(gap(Masked::Skip)?, [2.5, 0.0, 1.75]); // (1 + 0.25 - 0.5) + 1.75
+/// assert_eq!(gap(Masked::Reset)?, [0.5, 0.0, 1.75]); // 1 - 0.5
 /// # Ok::<(), policy_gradient::Error>(())
 /// ```
 pub fn gae(
