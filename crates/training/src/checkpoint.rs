@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,9 @@ use crate::{Error, files};
 
 /// The file that makes a checkpoint whole.
 const MANIFEST: &str = "manifest.json";
+
+/// How long [`syncing`] rests between two rounds.
+const SYNC_EVERY: Duration = Duration::from_millis(20);
 
 /// Which checkpoints stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +78,29 @@ struct Content {
 /// `step-N`.
 pub(crate) fn folder_name(step: u64) -> String {
     format!("step-{step}")
+}
+
+/// Calls `write` while another thread hands what already lies in `folder` to the disk, so that little is left to wait
+/// for afterwards. A failure of the disk is kept: the system reports it once only.
+pub(crate) fn syncing<T>(folder: &Path, write: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let (end, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(move || {
+            while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(SYNC_EVERY) {
+                for (_, file) in list(folder, "").unwrap_or_default() {
+                    // It may have got its name, or gone, since it was listed.
+                    if let Ok(open) = File::open(&file) {
+                        open.sync_data().map_err(Error::io("write", &file))?;
+                    }
+                }
+            }
+            Ok(())
+        });
+        let written = write();
+        drop(end);
+        let synced = syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.and_then(|value| synced.map(|()| value))
+    })
 }
 
 /// Makes a folder of written files a checkpoint: manifest, durability, name.
@@ -165,4 +193,50 @@ fn list(folder: &Path, prefix: &str) -> Result<Vec<(String, PathBuf)>, Error> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_come_change_their_name_and_go_do_not_disturb_the_syncing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: String| folder.path().join(name);
+        let written = syncing(folder.path(), || {
+            for number in 0..300 {
+                fs::write(at(format!(".{number}.tmp")), vec![1; 10_000]).unwrap();
+                fs::rename(at(format!(".{number}.tmp")), at(format!("{number}"))).unwrap();
+                if number % 3 == 0 {
+                    fs::remove_file(at(format!("{number}"))).unwrap();
+                }
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Ok(7)
+        });
+        assert_eq!(written.unwrap(), 7);
+        assert_eq!(list(folder.path(), "").unwrap().len(), 200);
+    }
+
+    #[test]
+    fn an_error_of_the_writer_comes_through_the_syncing() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = syncing(folder.path(), || Err::<(), _>(Error::damaged("here", "torn")));
+        assert!(failed.unwrap_err().to_string().contains("torn"));
+    }
+
+    /// A null device cannot be synchronised: the round that meets it must not be forgotten when the file is gone later.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_that_fails_early_fails_the_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("device");
+        let failed = syncing(folder.path(), || {
+            std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+            std::thread::sleep(Duration::from_secs(1));
+            fs::remove_file(&link).unwrap();
+            Ok(())
+        });
+        assert!(failed.unwrap_err().to_string().contains("device"));
+    }
 }

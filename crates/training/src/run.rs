@@ -507,7 +507,10 @@ impl Writing {
         let written = fs::create_dir_all(&temporary)
             .map_err(Error::io("create", &temporary))
             .and_then(|()| {
-                write(&temporary).map_err(|source| Error::Writer { step: self.step, source: source.into() })
+                checkpoint::syncing(&temporary, || {
+                    write(&temporary)
+                        .map_err(|source| Error::Writer { step: self.step, source: source.into() })
+                })
             })
             .and_then(|()| files::write_json(temporary.join(FOLDER), &self.state))
             .and_then(|()| checkpoint::seal(&temporary, &path, self.step));
