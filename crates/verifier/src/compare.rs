@@ -260,6 +260,17 @@ impl Work<'_> {
                 }
                 Outcome::yes(Reason::EqualExactly)
             }
+            // x = y = 4 and 4
+            (Value::System(x), other @ Value::Scalar(_)) | (other @ Value::Scalar(_), Value::System(x)) => {
+                let mut last = no(Reason::DifferentKind);
+                for (_, value) in x {
+                    last = self.values(value, other, d);
+                    if !last.equal {
+                        break;
+                    }
+                }
+                last
+            }
             (Value::System(x), Value::Tuple { items, .. }) => self.system(x, items, d),
             (Value::Tuple { items, .. }, Value::System(x)) => self.system(x, items, d),
             (Value::System(x), Value::List(items)) | (Value::List(items), Value::System(x)) => {
@@ -728,7 +739,14 @@ impl Work<'_> {
     }
 
     fn times(&mut self, x: &Time, rx: Option<&[Scalar]>, y: &Time, ry: Option<&[Scalar]>) -> Outcome {
-        let _ = (rx, ry);
+        // 5:12:13 may be a ratio of three.
+        if !x.marked
+            && !y.marked
+            && let (Some(p @ [_, _, _]), Some(q @ [_, _, _])) = (rx, ry)
+            && self.ratios(p, q).equal
+        {
+            return Outcome::yes(Reason::EqualExactly);
+        }
         if x.seconds % 86_400 == y.seconds % 86_400 {
             Outcome::yes(Reason::EqualExactly)
         } else {
@@ -798,7 +816,12 @@ impl Work<'_> {
             }
             (Value::Assign { difference: Some(p), name, .. }, Value::Equation(q))
             | (Value::Equation(q), Value::Assign { difference: Some(p), name, .. }) => {
-                if name.ends_with("()") { no(Reason::DifferentKind) } else { p.proportional(q, false) }
+                // ay = bx is an equation, though a(y) = bx might be meant.
+                if name.len() > 3 && name.ends_with("()") {
+                    no(Reason::DifferentKind)
+                } else {
+                    p.proportional(q, false)
+                }
             }
             (Value::Assign { value, .. }, other) | (other, Value::Assign { value, .. }) => {
                 if matches!(other, Value::Equation(_) | Value::Inequality { .. })

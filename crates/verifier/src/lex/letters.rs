@@ -102,6 +102,7 @@ impl Lexer<'_> {
         let digit_before = start > 0 && self.b[start - 1].is_ascii_digit();
         let word = run.len() > 1
             && !self.bold
+            && !(matches!(run, "at" | "by") && self.continues_a_sum(start, end))
             && (words::is_short_word(run) && !(matches!(run, "am" | "pm") && self.ends_in_relation())
                 || (units::canonical(run).is_some()
                     && (digit_before
@@ -154,6 +155,14 @@ impl Lexer<'_> {
             b.is_some_and(|b| matches!(b, b'^' | b'_' | b'+' | b'*' | b'/' | b'=' | b'(' | b'{' | b'['))
         };
         op(self.b.get(end)) || (start > 0 && op(self.b.get(start - 1)) && self.b[start - 1] != b'(')
+    }
+
+    /// `u + at`, `ax_0 + by_0`: two letters behind a plus or minus and before no word are a product.
+    fn continues_a_sum(&self, start: usize, end: usize) -> bool {
+        let sum = self.out.last().is_some_and(|t| matches!(t.tok, Tok::Plus | Tok::Minus));
+        let tail = self.s[end..].trim_start_matches([' ', '_', '^', '{', '0', '1', '2']);
+        let word = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
+        (sum || self.touches_operator(start, end)) && word < 3
     }
 
     fn spaced(&self, start: usize, end: usize) -> bool {

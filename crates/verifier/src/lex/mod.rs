@@ -71,7 +71,44 @@ pub fn lex(text: &str, separators: Separators) -> Result<Vec<Token>, SyntaxError
             return Err(SyntaxError::Limit { what: "tokens", limit: limits::TOKENS });
         }
     }
+    if lexer.out.iter().any(|t| t.tok == Tok::Amp) {
+        join_lines(&mut lexer.out);
+    }
     Ok(lexer.out)
+}
+
+/// In environments of aligned lines the signs of alignment say nothing, and a line that begins with a relation goes on
+/// with the line before.
+fn join_lines(tokens: &mut Vec<Token>) {
+    let mut open: Vec<bool> = Vec::new();
+    let mut row: Option<usize> = None;
+    let mut kept: Vec<Token> = Vec::with_capacity(tokens.len());
+    for token in tokens.drain(..) {
+        match &token.tok {
+            Tok::Begin(name) => open.push(is_lines(name)),
+            Tok::End(_) => {
+                open.pop();
+            }
+            Tok::Amp if open.last() == Some(&true) => continue,
+            Tok::Rel(_) if open.last() == Some(&true) => {
+                if let Some(at) = row.take().filter(|at| at + 1 == kept.len()) {
+                    kept.remove(at);
+                }
+            }
+            _ => {}
+        }
+        row = if token.tok == Tok::NewRow { Some(kept.len()) } else { row };
+        kept.push(token);
+    }
+    *tokens = kept;
+}
+
+/// Whether an environment holds lines of mathematics rather than a table.
+pub(crate) fn is_lines(environment: &str) -> bool {
+    matches!(
+        environment,
+        "aligned" | "align" | "gather" | "gathered" | "equation" | "split" | "alignat" | "eqnarray"
+    )
 }
 
 impl Lexer<'_> {

@@ -401,7 +401,11 @@ impl Lexer<'_> {
                         word.push(c);
                         self.i += c.len_utf8();
                     }
-                    Tok::Word(word)
+                    match word.as_str() {
+                        "或" | "或者" | "または" | "또는" | "или" => Tok::Or,
+                        "和" | "与" | "及" | "以及" | "и" | "와" | "と" => Tok::And,
+                        _ => Tok::Word(word),
+                    }
                 }
                 None => return Err(SyntaxError::Expected { expected: "a mathematical symbol", at: start }),
             },

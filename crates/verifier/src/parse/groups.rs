@@ -2,8 +2,8 @@
 
 use super::{POSTFIX, Parsed, Parser};
 use crate::{
-    lex::{Delim, SyntaxError, Tok},
-    syntax::{Constant, Func, Node},
+    lex::{Delim, SyntaxError, Tok, is_lines},
+    syntax::{Constant, Func, Node, Relation},
 };
 
 impl Parser<'_> {
@@ -108,13 +108,15 @@ impl Parser<'_> {
         if matches!(before, Some(Tok::Caret | Tok::Under | Tok::Frac | Tok::Sqrt)) {
             return false;
         }
-        let mut depth = 0;
+        let (mut depth, mut bars) = (0, 0);
         for t in &self.tokens[self.pos..] {
             match t.tok {
                 Tok::Open(_) => depth += 1,
-                Tok::Close(_) if depth == 0 => return false,
+                // Bars in pairs are absolute values: {|b|}.
+                Tok::Close(_) if depth == 0 => return bars % 2 == 1,
                 Tok::Close(_) => depth -= 1,
-                Tok::Mid | Tok::Bar | Tok::Colon if depth == 0 => return true,
+                Tok::Mid | Tok::Colon if depth == 0 => return true,
+                Tok::Bar if depth == 0 => bars += 1,
                 _ => {}
             }
         }
@@ -154,10 +156,7 @@ impl Parser<'_> {
 
     #[inline(never)]
     pub(super) fn environment(&mut self, env: &str) -> Parsed {
-        let lines = matches!(
-            env,
-            "aligned" | "align" | "gather" | "gathered" | "equation" | "split" | "alignat" | "eqnarray"
-        );
+        let lines = is_lines(env);
         let mut rows: Vec<Vec<Node>> = vec![Vec::new()];
         self.nested += 1;
         loop {
@@ -205,11 +204,34 @@ impl Parser<'_> {
             Node::Cases(rows)
         } else if lines || env == "cases" {
             let mut items: Vec<Node> = rows.into_iter().flatten().collect();
+            if lines && is_derivation(&items) {
+                items.drain(..items.len() - 1);
+            }
             if items.len() == 1 { items.remove(0) } else { Node::List(items) }
         } else {
             Node::Matrix(rows)
         })
     }
+}
+
+/// Whether lines of equations lead to the last, `x = 5/3`: a line before speaks of its name without giving its value.
+fn is_derivation(lines: &[Node]) -> bool {
+    let solved = |n: &Node| match n {
+        Node::Rel(terms, ops) if ops[..] == [Relation::Eq] && terms[1].variables().is_empty() => {
+            match &terms[0] {
+                Node::Var(name) => Some(name.clone()),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let [before @ .., last] = lines else { return false };
+    solved(last).is_some_and(|name| {
+        before.iter().any(|n| {
+            solved(n).is_none()
+                && matches!(n, Node::Rel(terms, _) if terms.iter().any(|t| t.variables().contains(&name)))
+        })
+    })
 }
 
 /// The determinant of a matrix of up to three rows, as an expression.

@@ -4,7 +4,7 @@ use num_traits::Zero;
 
 use super::{
     POSTFIX, Parsed, Parser, RELATION, SIGN,
-    join::{Join, add},
+    join::{Join, add, multiply},
 };
 use crate::{
     lex::{Delim, Tok, Token},
@@ -178,17 +178,24 @@ impl Parser<'_> {
         Ok(Node::Call(Func::Factorial, vec![add(x, Node::int(-1))]))
     }
 
-    /// {}_5C_2
+    /// {}_5C_2 and {}_5P_2
     #[inline(never)]
     fn left_subscript(&mut self) -> Parsed {
         let n = self.expr(POSTFIX + 1)?;
-        let known = matches!(self.peek(), Some(Tok::Name(c)) if c == "C");
-        if !known || self.peek_at(1) != Some(&Tok::Under) {
+        let sign = match self.peek() {
+            Some(Tok::Name(c)) if matches!(c.as_str(), "C" | "P") => c.clone(),
+            _ => return Err(self.expected("a combination")),
+        };
+        if self.peek_at(1) != Some(&Tok::Under) {
             return Err(self.expected("a combination"));
         }
         self.pos += 2;
         let k = self.expr(POSTFIX + 1)?;
-        Ok(Node::Call(Func::Binom, vec![n, k]))
+        let choices = Node::Call(Func::Binom, vec![n, k.clone()]);
+        Ok(match sign.as_str() {
+            "P" => multiply(choices, Node::Call(Func::Factorial, vec![k])),
+            _ => choices,
+        })
     }
 
     /// `^7/_{12}`
@@ -245,6 +252,21 @@ impl Parser<'_> {
                 self.pos += at + 1 + usize::from(grouped);
                 return Ok(Node::Call(Func::Binom, vec![Node::int(n), k]));
             }
+        }
+        // C(n, n-k): the second entry is made of the first, so it is no point.
+        if name == "C"
+            && self.peek() == Some(&Tok::Open(Delim::Paren))
+            && let (Some(Tok::Name(n)), Some(Tok::Comma), Some(Tok::Name(m)), Some(Tok::Minus)) =
+                (self.peek_at(1), self.peek_at(2), self.peek_at(3), self.peek_at(4))
+            && n == m
+        {
+            let start = self.pos;
+            self.pos += 1;
+            let items = self.items()?;
+            if items.len() == 2 && self.eat(&Tok::Close(Delim::Paren)) {
+                return Ok(Node::Call(Func::Binom, items));
+            }
+            self.pos = start;
         }
         // C(5, 2)
         if name == "C"

@@ -99,15 +99,12 @@ impl Parser<'_> {
             }
             Tok::Caret if POWER >= min => {
                 // 60^\circ
-                let grouped = self.peek_at(1) == Some(&Tok::Open(Delim::Group));
-                let mark = self.peek_at(1 + usize::from(grouped));
-                if matches!(mark, Some(Tok::Degree))
-                    && (!grouped || self.peek_at(3) == Some(&Tok::Close(Delim::Group)))
-                {
-                    self.pos += if grouped { 4 } else { 2 };
+                if self.eat_raised_degree() {
                     *left = self.degrees(take(left))?;
                     return Ok(Plan::Extended);
                 }
+                let grouped = self.peek_at(1) == Some(&Tok::Open(Delim::Group));
+                let mark = self.peek_at(1 + usize::from(grouped));
                 // 60^{\text{o}}
                 let letter = matches!(mark, Some(Tok::Word(o) | Tok::Name(o)) if o == "o");
                 if letter
@@ -295,11 +292,28 @@ impl Parser<'_> {
     fn fraction_after(&mut self, left: Node) -> Parsed {
         let after_integer = self.after_plain_integer();
         let fraction = self.expr(POSTFIX + 1)?;
-        if after_integer && is_proper(&fraction) && self.peek() != Some(&Tok::Caret) {
-            return Ok(add(left, fraction));
+        if after_integer && is_proper(&fraction) {
+            // 128\frac{4}{7}^\circ
+            if self.peek() == Some(&Tok::Caret) && self.eat_raised_degree() {
+                return self.degrees(add(left, fraction));
+            }
+            if self.peek() != Some(&Tok::Caret) {
+                return Ok(add(left, fraction));
+            }
         }
         let factor = self.operators(fraction, IMPLIED + 1)?;
         Ok(multiply(left, factor))
+    }
+
+    /// `^\circ` or `^{\circ}`, consumed if it is there.
+    fn eat_raised_degree(&mut self) -> bool {
+        let grouped = self.peek_at(1) == Some(&Tok::Open(Delim::Group));
+        let there = self.peek_at(1 + usize::from(grouped)) == Some(&Tok::Degree)
+            && (!grouped || self.peek_at(3) == Some(&Tok::Close(Delim::Group)));
+        if there {
+            self.pos += if grouped { 4 } else { 2 };
+        }
+        there
     }
 
     fn after_plain_integer(&self) -> bool {

@@ -79,7 +79,8 @@ pub(super) fn plain(text: &str) -> String {
             if rest.len() > 1
                 && matches!(rest.as_bytes()[1], b' ' | b',' | b';' | b'!' | b'(' | b')' | b'[' | b']')
             {
-                out.push(' ');
+                // A negative space joins: 3\!:\!45
+                out.push_str(if rest.as_bytes()[1] == b'!' { "" } else { " " });
                 rest = &rest[2..];
                 continue;
             }

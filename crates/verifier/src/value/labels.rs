@@ -2,7 +2,7 @@
 
 use crate::{
     lex::Delim,
-    syntax::{Func, Node},
+    syntax::{Constant, Func, Node},
 };
 
 /// The name on the left of an equation, if the left side only names what is equal: `x`, `f(x)`, `AB`, `\angle ABC`.
@@ -26,6 +26,12 @@ pub(super) fn label(node: &Node) -> Option<String> {
             {
                 return Some(format!("{}()", name.split('_').next().unwrap_or(name)));
             }
+            // (f \circ g)(x)
+            if let [Node::Degree(f), Node::Var(g), Node::Var(_)] = &parts[..]
+                && let Node::Var(f) = &**f
+            {
+                return Some(format!("{f}∘{g}()"));
+            }
             let [Node::Var(head), rest @ ..] = &parts[..] else { return None };
             if matches!(head.as_str(), "angle" | "triangle" | "measuredangle" | "Delta" | "overarc") {
                 return Some(head.clone());
@@ -39,7 +45,7 @@ pub(super) fn label(node: &Node) -> Option<String> {
             let capital = |n: &Node| matches!(n, Node::Var(v) if v.len() <= 3 && v.starts_with(|c: char| c.is_ascii_uppercase()));
             // f(x), f(x, y)
             let argument = |n: &Node| {
-                matches!(n, Node::Var(_) | Node::Num(_))
+                matches!(n, Node::Var(_) | Node::Num(_) | Node::Const(Constant::Pi))
                     || matches!(n, Node::Group { open: Delim::Paren, items, .. } if items.iter().all(|i| matches!(i, Node::Var(_) | Node::Num(_))))
             };
             let function = head.trim_end_matches('\'');
@@ -77,7 +83,7 @@ pub(super) fn label(node: &Node) -> Option<String> {
                         | "C"
                         | "D"
                 )
-                && !(matches!(x, Node::Num(_))
+                && !(matches!(x, Node::Num(_) | Node::Const(_))
                     && function.starts_with(|c: char| !matches!(c, 'f' | 'g' | 'h' | 'F' | 'G' | 'P' | 'p')))
             {
                 return Some(format!("{head}()"));
@@ -187,7 +193,7 @@ fn derivative(node: &Node) -> Option<String> {
 pub(super) fn argument(label: &Node) -> Option<String> {
     let Node::Mul(parts) = label else { return None };
     match &parts[..] {
-        [_, Node::Var(x)] => Some(x.clone()),
+        [_, Node::Var(x)] | [Node::Degree(_), _, Node::Var(x)] => Some(x.clone()),
         _ => None,
     }
 }

@@ -137,15 +137,24 @@ pub(super) fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Res
         let mut distinct: Vec<&String> = names.iter().flatten().copied().collect();
         distinct.sort();
         distinct.dedup();
-        if distinct.len() == values.len() {
-            return Ok(Value::System(
-                values
-                    .into_iter()
-                    .filter_map(|v| {
-                        if let Value::Assign { name, value, .. } = v { Some((name, *value)) } else { None }
-                    })
-                    .collect(),
-            ));
+        // x = 1, y = 3 or x = 3, y = 1: the names come round.
+        let period = distinct.len();
+        let round = period > 1
+            && values.len().is_multiple_of(period)
+            && names.iter().enumerate().all(|(k, name)| *name == names[k % period]);
+        if period == values.len() || round {
+            let mut pairs = values.into_iter().filter_map(|v| {
+                if let Value::Assign { name, value, .. } = v { Some((name, *value)) } else { None }
+            });
+            let mut systems = Vec::new();
+            loop {
+                let system: Vec<_> = pairs.by_ref().take(period).collect();
+                if system.is_empty() {
+                    break;
+                }
+                systems.push(Value::System(system));
+            }
+            return Ok(if systems.len() == 1 { systems.remove(0) } else { Value::List(systems) });
         }
     }
     // x = 1, 2: the name stands for all. x = 1, x = 2 as well.

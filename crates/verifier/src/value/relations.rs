@@ -85,9 +85,28 @@ pub(super) fn relation(
             ok.then(|| Box::new(Scalar::new(first.clone()).minus(&Scalar::new(last.clone()))))
                 .filter(|s| s.is_evaluable())
         };
+        // x = y = z = 4 names three unknowns with one value.
+        if let [names @ .., value] = terms
+            && names.len() > 1
+            && constant_part(value)
+            && let Some(names) = names
+                .iter()
+                .map(|n| {
+                    if let Node::Var(v) = n {
+                        Some(v.clone()).filter(|v| v.chars().count() == 1)
+                    } else {
+                        None
+                    }
+                })
+                .collect::<Option<Vec<String>>>()
+            && names.iter().enumerate().all(|(k, n)| !names[..k].contains(n))
+        {
+            let value = convert(value, policy, depth + 1)?;
+            return Ok(Value::System(names.into_iter().map(|n| (n, value.clone())).collect()));
+        }
         if let Some(name) = label(first) {
             let value = convert(last, policy, depth + 1)?;
-            // x = y = 3 names twice; the value is the last.
+            // f(x) = y = 3 names twice; the value is the last.
             return Ok(Value::Assign {
                 name,
                 argument: argument(first),
@@ -155,8 +174,21 @@ pub(super) fn relation(
             // A step of a calculation, true for every value: what stands last is the answer.
             Some(d) if d.is_zero() => convert(last, policy, depth + 1),
             Some(d) => Ok(Value::Equation(d)),
+            // A^2 = a matrix, A \cap B = {4, 8}: the left side names what stands on the right.
+            None if matches!(last, Node::Matrix(_) | Node::Group { .. })
+                && (is_plain_scalar(first)
+                    || matches!(first, Node::Set(_, v) if v.iter().all(is_plain_scalar))) =>
+            {
+                convert(last, policy, depth + 1)
+            }
             None => err("an equation between expressions"),
         };
+    }
+    // P(0) < 0: the value at a number is an unknown.
+    if terms.iter().any(|t| value_at_a_number(t).is_some()) {
+        let terms: Vec<Node> =
+            terms.iter().map(|t| value_at_a_number(t).map_or_else(|| t.clone(), Node::Var)).collect();
+        return relation(&terms, ops, policy, depth + 1);
     }
     // Chains of order.
     if ops.iter().all(|o| o.is_order() || matches!(o, Relation::Ne | Relation::Eq)) {
@@ -320,6 +352,17 @@ fn solve_absolute(terms: &[Node], ops: &[Relation]) -> Option<Region> {
         _ => return None,
     };
     upper.combine(set, &lower)
+}
+
+/// `P(0)` as a name, for the usual names of functions.
+fn value_at_a_number(term: &Node) -> Option<String> {
+    let Node::Mul(parts) = term else { return None };
+    match &parts[..] {
+        [Node::Var(f), Node::Num(n)] if matches!(f.as_str(), "f" | "g" | "h" | "F" | "G" | "P" | "p") => {
+            Some(format!("{f}({})", n.value))
+        }
+        _ => None,
+    }
 }
 
 /// Slope and offset of a term that is linear in a variable with rational coefficients.
