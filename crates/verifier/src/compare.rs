@@ -25,6 +25,9 @@
 //! | numeral in a base | number | the same number |
 //! | choice with content `(C) 12` | choice | the letters are equal |
 //! | choice with content `(C) 12` | `12` | the contents are equal |
+//! | `x = a + kb, k ∈ Z` | another such family | the same set of numbers |
+//! | `x + 2 = 0` | `-2` | the equation is a multiple of `x = -2` |
+//! | `x = y = 4` | `4` | every value is equal |
 //! | `June 20` | `20` | the day of the month alone |
 //! | `x \equiv 3 \pmod 7` | `3 \pmod 7` | the same class |
 //! | `12:00` between times | ratio | times with times, ratios with ratios |
@@ -32,6 +35,7 @@
 use num_traits::{Signed, Zero};
 
 use crate::{
+    families,
     lex::Delim,
     limits, piecewise,
     policy::{Base, Order, Percent, Policy, Units},
@@ -95,6 +99,9 @@ pub fn compare(gold: &Answer, response: &Answer, policy: &Policy) -> Outcome {
                 });
             return if same { Outcome::yes(Reason::EqualExactly) } else { no(Reason::DifferentValue) };
         }
+    }
+    if families::same(gold, response) == Some(true) {
+        return Outcome::yes(Reason::EqualExactly);
     }
     // The parameter of a family of solutions may have any name.
     if let Some((from, to)) = parameters(gold, response) {
@@ -217,6 +224,17 @@ impl Work<'_> {
             }
             (Value::Assign { .. }, _) | (_, Value::Assign { .. }) => self.assignments(a, b, d),
             (Value::Equation(x), Value::Equation(y)) => x.proportional(y, false),
+            // x + 2 = 0 says x = -2, and that is -2.
+            (Value::Equation(x), Value::Scalar(s)) | (Value::Scalar(s), Value::Equation(x))
+                if self.policy.drop_assignment
+                    && x.variables().len() == 1
+                    && s.is_constant()
+                    && s.unit.is_none() =>
+            {
+                let root = Node::Neg(Box::new(s.node.clone()));
+                let line = Scalar::new(Node::Add(vec![Node::Var(x.variables()[0].clone()), root]));
+                x.proportional(&line, false)
+            }
             (
                 Value::Inequality { difference: x, strict: s },
                 Value::Inequality { difference: y, strict: t },

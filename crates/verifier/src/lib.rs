@@ -49,6 +49,7 @@
 mod check;
 pub mod compare;
 pub mod extract;
+mod families;
 pub mod lex;
 pub mod limits;
 pub mod number;

@@ -135,7 +135,10 @@ pub(super) fn before_remark(text: &str) -> Option<usize> {
         .iter()
         .filter_map(|w| tail.find(w))
         .min()
-        .filter(|at| tail[..*at].trim_end().ends_with('$') && tail[..*at].matches('$').count() >= 2)
+        .filter(|at| {
+            tail[..*at].trim_end().trim_end_matches(',').ends_with('$')
+                && tail[..*at].matches('$').count() >= 2
+        })
         .map(|at| sentence + at)
 }
 
@@ -157,6 +160,10 @@ pub(super) fn is_prose(text: &str) -> bool {
         ", making ",
     ];
     if CONCLUSIONS.iter().any(|w| text.contains(w)) {
+        return true;
+    }
+    // 移项得 $x^2+2x-3=0$，即 $(x+3)(x-1)=0$。 ...
+    if text.matches(['，', '。', '；']).count() >= 2 && text.matches('$').count() >= 4 {
         return true;
     }
     let first = text.split([' ', ',']).next().unwrap_or("");

@@ -5,10 +5,11 @@ use super::{
     closing::{assignments_before, before_remark, counted, is_prose, lead_denies, restated},
     found,
     lists::listed_spans,
-    names::{closing_name, closing_words, predicate},
+    names::{closing_name, closing_words, concluded, predicate},
     numerals::{group_around, number_around, rich_token},
+    relation::closing_relation,
     spans::{LastSpan, last_span},
-    text::{PrefixIgnoreCase, Reading, floor_boundary, readable, word_positions},
+    text::{PrefixIgnoreCase, Reading, floor_boundary, plain_tail, readable, word_positions},
 };
 use crate::{
     stance,
@@ -28,6 +29,9 @@ impl View<'_> {
             return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
         }
         if let Some(range) = closing_name(text, self.policy.choices) {
+            return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
+        }
+        if let Some(range) = concluded(text) {
             return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
         }
         let set = trimmed.len() <= 80 && trimmed.to_ascii_lowercase_prefix("all ");
@@ -119,6 +123,13 @@ impl View<'_> {
                 self.start + s.inner.start..self.start + s.inner.end,
                 Source::Last,
             ));
+        }
+        if let Some(range) = closing_relation(text)
+            && matches!(readable(&text[range.clone()], self.policy), Reading::Value)
+            && lead_denies(&text[..range.start]).is_none()
+            && !stance::hedges_before(&plain_tail(&text[..range.start]))
+        {
+            return Some(found(self.full, self.start + range.start..self.start + range.end, Source::Last));
         }
         if let Some(range) = rich_token(text, digit)
             && matches!(readable(&text[range.clone()], self.policy), Reading::Value)

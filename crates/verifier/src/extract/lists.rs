@@ -22,11 +22,43 @@ pub(super) fn connector(between: &str) -> Option<bool> {
         Some(name) => t[..t.rfind(name).unwrap_or(0)].trim_end(),
         None => &t,
     };
+    // "\boxed{7} goats and \boxed{4} helicopters"
+    let t = match t.split_once(' ') {
+        Some((noun, rest)) if is_plural(noun) && matches!(rest, "and" | "or") => rest,
+        _ => t,
+    };
+    // "and the other solution is"
+    if let Some(rest) = t.trim_start_matches(',').trim_start().strip_prefix("and the other ") {
+        let names = ["solution", "root", "value", "one", "answer", "zero"];
+        let rest = names.iter().find_map(|w| rest.strip_prefix(w))?.trim();
+        return matches!(rest, "" | "is" | "=" | "equals").then_some(false);
+    }
     match t {
-        "," | "and" | ", and" | "、" | "和" | "&" | ";" => Some(false),
+        "," | "，" | "and" | ", and" | "、" | "和" | "&" | ";" => Some(false),
         "or" | ", or" | "或" => Some(true),
         _ => None,
     }
+}
+
+/// A counted noun; verbs that end alike count nothing.
+fn is_plural(word: &str) -> bool {
+    let verb = matches!(
+        word,
+        "is" | "was"
+            | "has"
+            | "does"
+            | "gives"
+            | "fails"
+            | "yields"
+            | "equals"
+            | "means"
+            | "becomes"
+            | "this"
+            | "thus"
+            | "plus"
+            | "minus"
+    );
+    word.len() >= 3 && word.ends_with('s') && word.bytes().all(|c| c.is_ascii_lowercase()) && !verb
 }
 
 /// The name of `... x =` at the end of a text.
@@ -57,6 +89,25 @@ pub(super) fn or_value(after: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_string())
 }
 
+/// Whether all spans say something of one name (`k = 4`, `k = 8`; `e(18) = 1`, `e(19) = 2`; `x \ge -1`, `x \ne 0`), or
+/// all are points.
+fn alike(parts: &[&str]) -> bool {
+    let head = |p: &str| -> Option<String> {
+        let at = p
+            .find(['=', '<', '>', '≤', '≥', '≠'])
+            .or_else(|| ["\\ge", "\\le", "\\ne", "\\in"].iter().filter_map(|w| p.find(w)).min())?;
+        let name = p[..at].trim().trim_start_matches('\\');
+        let stem = name.split(['(', '_']).next().unwrap_or(name).trim();
+        let short = !stem.is_empty() && stem.len() <= 5 && stem.bytes().all(|c| c.is_ascii_alphabetic());
+        // A name with an index or an argument, nothing calculated from it.
+        (short && !name.contains(['+', '^', '/', ' '])).then(|| stem.to_string())
+    };
+    let first = parts.first().and_then(|p| head(p));
+    let named = first.is_some() && parts.iter().all(|p| head(p) == first);
+    let point = |p: &&str| p.starts_with('(') && p.ends_with(')') && p.contains(',') && !p[1..].contains('(');
+    named || parts.iter().all(point)
+}
+
 /// The spans that stand before the last one in a list that a plural verb announces: "the values are $1$, $2$ and $3$".
 pub(super) fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, usize)> {
     let (open, close) = if text[..last.start].ends_with("\\(") { ("\\(", "\\)") } else { ("$", "$") };
@@ -72,7 +123,9 @@ pub(super) fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, u
         parts.push(head[previous + open.len()..end].trim());
         start = previous;
     }
-    // "$x = 5$ and $y = -1$" needs no announcement.
+    // One name with several values, or points alone, need no announcement.
+    let alike = alike(&parts);
+    // Nor does "$x = 5$ and $y = -1$".
     let mut names: Vec<&str> = parts
         .iter()
         .filter_map(|p| p.split_once('=').map(|(name, _)| name.trim()))
@@ -88,7 +141,7 @@ pub(super) fn listed_spans(text: &str, last: &Range<usize>) -> Option<(String, u
                 .any(|g| w.eq_ignore_ascii_case(g))
         });
     let system = names.len() == parts.len() && !given;
-    let announced = system || text[..start].trim_end().trim_end_matches(':').ends_with(" are");
+    let announced = system || or || alike || text[..start].trim_end().trim_end_matches(':').ends_with(" are");
     if parts.len() < 2 || !announced || parts.iter().any(|p| p.is_empty()) {
         return None;
     }

@@ -93,10 +93,13 @@ impl View<'_> {
         let mut first = all.len() - 1;
         let mut or = false;
         if self.policy.boxes == Boxes::LastJoined {
+            // "... so \boxed{3} also works": what was found before counts too.
+            let mut also = self.full[last.end..].trim_start_matches(['$', ' ']).starts_with("also ");
             while first > 0 && all.len() - first < 64 {
                 let between = &self.full[all[first - 1].end..all[first].command];
                 match connector(between) {
                     Some(is_or) => or |= is_or,
+                    None if also && between.len() < 400 => also = false,
                     None => break,
                 }
                 first -= 1;

@@ -18,6 +18,7 @@ mod names;
 mod numerals;
 mod phrases;
 mod prose;
+mod relation;
 mod retraction;
 mod spans;
 mod text;

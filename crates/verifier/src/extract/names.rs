@@ -67,9 +67,19 @@ pub(super) fn closing_name(text: &str, choices: bool) -> Option<Range<usize>> {
     let head = sentence[..range.start].trim_end_matches([' ', '*']);
     let clear = sentence.matches('(').count() <= 1
         && !stance::denies(&format!(" {}", head.to_ascii_lowercase()))
-        && ["option", "choice", "statement", "answer", "is", "pick", "choose", "select"]
+        && (["option", "choice", "statement", "answer", "is", "pick", "choose", "select"]
             .iter()
             .any(|w| head.ends_with(w))
+            || [
+                " is the correct",
+                " is the right",
+                " is the answer",
+                " is correct",
+                " is right",
+                " is true",
+            ]
+            .iter()
+            .any(|w| sentence[range.end..].trim_start_matches('*').starts_with(w)))
         && stance::after(&sentence[range.end..]).is_none();
     clear.then_some(start + range.start..start + range.end)
 }
@@ -97,11 +107,40 @@ pub(super) fn closing_words(text: &str) -> Option<Range<usize>> {
     Some(t.len() - words.len() + 1..t.len())
 }
 
+/// What the last of several sentences without numbers or mathematics says something is: "Therefore, the thief is **Bob**."
+pub(super) fn concluded(text: &str) -> Option<Range<usize>> {
+    let t = text.trim_end().trim_end_matches('.');
+    if t.len() < 40 || text.bytes().any(|c| c.is_ascii_digit() || matches!(c, b'$' | b'\\')) {
+        return None;
+    }
+    let from = t.rfind(['\n', '.', '?', '!'])? + 1;
+    let sentence = &t[from..];
+    let start = sentence.len() - sentence.trim_start().len();
+    const OPENERS: [&str; 8] =
+        ["Therefore", "Thus", "Hence", "So ", "So, ", "Consequently", "In conclusion", "It follows"];
+    if sentence.len() > 160 || !OPENERS.iter().any(|w| sentence[start..].starts_with(w)) {
+        return None;
+    }
+    let words = predicate(sentence)?;
+    let denied = stance::denies(&format!(" {}", sentence[..words.start].trim().to_ascii_lowercase()))
+        || sentence[words.clone()]
+            .split_whitespace()
+            .any(|w| matches!(w, "not" | "no" | "unknown" | "unclear"));
+    (!denied).then_some(from + words.start..from + words.end)
+}
+
 /// The words behind the last "is" or "be" of one sentence, or its bold words: "It will be **Friday**".
 pub(super) fn predicate(sentence: &str) -> Option<Range<usize>> {
     let bold = sentence.rfind("**").and_then(|end| Some(sentence[..end].rfind("**")? + 2..end));
     if let Some(bold) = bold.filter(|r| !r.is_empty()) {
         return Some(bold);
+    }
+    // "The series converges"
+    if let Some(verb) =
+        ["converges", "diverges"].iter().find(|v| sentence.trim_end_matches('.').ends_with(**v))
+    {
+        let end = sentence.trim_end_matches('.').len();
+        return Some(end - verb.len()..end);
     }
     let (at, len) = [" is ", " are ", " was ", " were ", " be "]
         .iter()

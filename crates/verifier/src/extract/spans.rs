@@ -103,6 +103,15 @@ pub(super) fn last_span(text: &str) -> Option<LastSpan> {
             offer(inner, end + close.len());
         }
     }
+    // `x**2*exp(x)`: code within a line.
+    if let Some(end) = text.rfind('`')
+        && let Some(start) = text[..end].rfind('`')
+        && start + 1 < end
+        && !text[..start].ends_with('`')
+        && !text[start..end].contains('\n')
+    {
+        offer(start + 1..end, end + 1);
+    }
     // Single dollars: the last pair.
     let signs = |t: &str| t.match_indices('$').filter(|(at, _)| !t[..*at].ends_with('\\')).count();
     if let Some(end) = last_dollar(text)

@@ -74,6 +74,26 @@ pub(super) fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Res
             return list(&all, false, policy, depth + 1);
         }
     }
+    // d(6) = 1/3, d(16) = 1: one function's values at different numbers.
+    let value_at = |n: &Node| match n {
+        Node::Rel(terms, ops) if ops[..] == [Relation::Eq] => match &terms[0] {
+            Node::Mul(p) => match &p[..] {
+                [Node::Var(f), Node::Num(at)] => Some((f.clone(), at.value.clone())),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    };
+    let at: Option<Vec<_>> = kept.iter().map(|n| value_at(n)).collect();
+    let kept = match at {
+        Some(at)
+            if at.len() > 1 && at.iter().enumerate().all(|(k, x)| x.0 == at[0].0 && !at[..k].contains(x)) =>
+        {
+            kept.into_iter().map(|n| if let Node::Rel(terms, _) = n { &terms[1] } else { n }).collect()
+        }
+        _ => kept,
+    };
     let mut values = Vec::new();
     for node in &kept {
         match expand_signs(node) {
