@@ -291,7 +291,8 @@ impl Work<'_> {
             }
             (Value::System(x), Value::Tuple { items, .. }) => self.system(x, items, d),
             (Value::Tuple { items, .. }, Value::System(x)) => self.system(x, items, d),
-            (Value::System(x), Value::List(items)) | (Value::List(items), Value::System(x)) => {
+            (Value::System(x), Value::List(items) | Value::Set(items))
+            | (Value::List(items) | Value::Set(items), Value::System(x)) => {
                 let values: Vec<Value> = x.iter().map(|(_, v)| v.clone()).collect();
                 self.unordered(&values, items, true, d)
             }

@@ -63,6 +63,9 @@ pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
     {
         return None;
     }
+    if let Some(node) = by_powers(prefix, suffix, kind) {
+        return Some(node);
+    }
     let last = &suffix[suffix.len() - 1];
     if let Some(node) = by_formula(prefix, last, kind).or_else(|| by_descent(prefix, suffix, kind)) {
         return Some(node);
@@ -87,6 +90,32 @@ pub fn dotted(terms: &[Node], kind: Big) -> Option<Node> {
     }
     by_numbers(prefix, last, kind)
         .or_else(|| by_progression(prefix, suffix, kind).filter(|_| prefix.len() >= 3))
+}
+
+/// `1 + x + x^2 + ... + x^5`: powers of one name whose exponents run up in equal steps.
+fn by_powers(prefix: &[Node], suffix: &[Node], kind: Big) -> Option<Node> {
+    let [last] = suffix else { return None };
+    let Node::Pow(p) = last else { return None };
+    let (Node::Var(name), Some(end)) = (&p.0, exact(&p.1)) else { return None };
+    if kind != Big::Sum || prefix.len() < 3 {
+        return None;
+    }
+    let exponent = |n: &Node| match n {
+        Node::Num(one) if one.value.is_one() => Some(BigRational::zero()),
+        Node::Var(v) if v == name => Some(BigRational::one()),
+        Node::Pow(p) if matches!(&p.0, Node::Var(v) if v == name) => exact(&p.1),
+        _ => None,
+    };
+    let exponents: Vec<_> = prefix.iter().map(exponent).collect::<Option<_>>()?;
+    let step = &exponents[1] - &exponents[0];
+    let steps = (&end - &exponents[0]) / (!step.is_zero()).then_some(&step)?;
+    let regular = exponents.windows(2).all(|w| &w[1] - &w[0] == step);
+    if !regular || !steps.is_integer() || steps <= BigRational::from_integer(2.into()) {
+        return None;
+    }
+    let index = Node::Mul(vec![rational(step), Node::Var(INDEX.into())]);
+    let power = Node::Add(vec![rational(exponents[0].clone()), index]);
+    Some(big(kind, 0, rational(steps), Node::Pow(Box::new((p.0.clone(), power)))))
 }
 
 /// `n + (n-1) + ... + 1`: the first term is a formula whose variable goes down by one, and the last its value at a small number.

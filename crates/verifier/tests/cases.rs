@@ -26,6 +26,7 @@ fn cases() -> Vec<Case> {
         include_str!("cases/blind9.jsonl"),
         include_str!("cases/blind10.jsonl"),
         include_str!("cases/blind11.jsonl"),
+        include_str!("cases/blind12.jsonl"),
         include_str!("cases/doubts.jsonl"),
     ]
     .iter()

@@ -170,6 +170,12 @@ pub(super) fn is_prose(text: &str) -> bool {
     if OPENERS.iter().any(|w| first.eq_ignore_ascii_case(w)) {
         return true;
     }
+    // "where k is an integer" says what a letter is.
+    let remark = [", where ", " where ", ", for any integer", " for any integer", " for every integer"];
+    let text = match remark.iter().filter_map(|w| text.find(w)).min() {
+        Some(at) if text[at..].contains("integer") && text.len() - at < 40 => &text[..at],
+        _ => text,
+    };
     let mut words = 0;
     let mut rest = 0;
     // Three words before the first sign open a sentence.

@@ -5,7 +5,7 @@ use super::{
     closing::{assignments_before, before_remark, counted, is_prose, lead_denies, restated},
     found,
     lists::listed_spans,
-    names::{closing_name, closing_words, concluded, predicate},
+    names::{bold_line, closing_name, closing_words, concluded, predicate},
     numerals::{group_around, number_around, rich_token},
     relation::closing_relation,
     spans::{LastSpan, last_span},
@@ -31,7 +31,7 @@ impl View<'_> {
         if let Some(range) = closing_name(text, self.policy.choices) {
             return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
         }
-        if let Some(range) = concluded(text) {
+        if let Some(range) = bold_line(text).or_else(|| concluded(text)) {
             return found(self.full, self.start + range.start..self.start + range.end, Source::Last);
         }
         let set = trimmed.len() <= 80 && trimmed.to_ascii_lowercase_prefix("all ");
@@ -223,6 +223,9 @@ impl View<'_> {
                 // Only where a plural verb announces the list.
                 let lead = left[..r.start].trim_end();
                 let list_before = lead.ends_with(" are")
+                    || [" are therefore", " are thus", " are then", " are hence"]
+                        .iter()
+                        .any(|w| lead.ends_with(w))
                     || lead.ends_with(',')
                     || lead.ends_with(" and")
                     || lead.ends_with(" or")

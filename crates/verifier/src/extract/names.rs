@@ -107,14 +107,27 @@ pub(super) fn closing_words(text: &str) -> Option<Range<usize>> {
     Some(t.len() - words.len() + 1..t.len())
 }
 
+/// The bold text that is the last line by itself: "**Yes**".
+pub(super) fn bold_line(text: &str) -> Option<Range<usize>> {
+    let t = text.trim_end();
+    let from = t.rfind('\n')? + 1;
+    let inner = t[from..].trim().strip_prefix("**")?.strip_suffix("**")?;
+    let plain = !inner.is_empty() && inner.len() <= 40 && !inner.contains(['*', ':', '$', '\\']);
+    let at = from + t[from..].find(inner)?;
+    (plain && !inner.bytes().any(|c| c.is_ascii_digit())).then_some(at..at + inner.len())
+}
+
 /// What the last of several sentences without numbers or mathematics says something is: "Therefore, the thief is **Bob**."
 pub(super) fn concluded(text: &str) -> Option<Range<usize>> {
     let t = text.trim_end().trim_end_matches('.');
-    if t.len() < 40 || text.bytes().any(|c| c.is_ascii_digit() || matches!(c, b'$' | b'\\')) {
-        return None;
-    }
     let from = t.rfind(['\n', '.', '?', '!'])? + 1;
     let sentence = &t[from..];
+    let signs = |s: &str| s.bytes().any(|c| c.is_ascii_digit() || matches!(c, b'$' | b'\\'));
+    // Behind a calculation only what is given a kind: "Therefore the curve is a hyperbola."
+    let kind = [" is a ", " is an "].iter().any(|w| sentence.contains(w));
+    if t.len() < 40 || signs(sentence) || signs(text) && !kind {
+        return None;
+    }
     let start = sentence.len() - sentence.trim_start().len();
     const OPENERS: [&str; 8] =
         ["Therefore", "Thus", "Hence", "So ", "So, ", "Consequently", "In conclusion", "It follows"];

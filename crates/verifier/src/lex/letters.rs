@@ -2,7 +2,7 @@
 
 use super::{
     Lexer,
-    names::{GREEK_NAMES, function},
+    names::{GREEK_NAMES, function, number_set},
     tokens::Tok,
 };
 use crate::{
@@ -141,7 +141,10 @@ impl Lexer<'_> {
         };
         self.i = start + len;
         let name = &run[..len];
-        let tok = tok.unwrap_or_else(|| match name {
+        // n ∈ Z
+        let member = len == 1 && self.out.last().is_some_and(|t| t.tok == Tok::In);
+        let set = member.then(|| number_set(name.as_bytes()[0])).flatten();
+        let tok = tok.or(set.map(Tok::Const)).unwrap_or_else(|| match name {
             "e" if !self.bold => Tok::Const(Constant::E),
             "i" | "j" | "k" if self.bold => Tok::Name(format!("vector {name}")),
             _ => Tok::Name(name.into()),

@@ -19,7 +19,7 @@ use crate::{
     scalar::Scalar,
     syntax::{Constant, Node},
 };
-use read::{constant_in_words, parameter, read_value, subject};
+use read::{constant_in_words, integer_in_words, parameter, read_value, subject};
 
 pub use clean::{clean, normal_words, trim};
 pub use convert::{convert, is_dots};
@@ -132,6 +132,7 @@ impl Answer {
         let (subject, parameter) = node.map_or((None, None), |n| (subject(&n), parameter(&n)));
         let parameter = parameter
             .or_else(|| constant_in_words(trimmed).map(|name| (name, None)))
+            .or_else(|| integer_in_words(trimmed).map(|name| (name, Some(Constant::Integers))))
             .filter(|(name, _)| value.mentions(name));
         Ok(Answer { clean: clean(trimmed), value, subject, parameter })
     }

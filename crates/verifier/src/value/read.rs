@@ -59,6 +59,24 @@ pub(super) fn constant_in_words(text: &str) -> Option<String> {
     if names.len() == 1 { names.pop() } else { None }
 }
 
+/// The name in a remark such as "where k is an integer" or "for any integer k".
+pub(super) fn integer_in_words(text: &str) -> Option<String> {
+    if !text.contains("integer") || text.len() > 400 {
+        return None;
+    }
+    let plain = plain(text);
+    let letter =
+        |w: &str| (w.len() == 1 && w.bytes().all(|c| c.is_ascii_alphabetic())).then(|| w.to_string());
+    let named =
+        [" is an integer", " is any integer", " an integer", " any integer", " integer"].iter().find_map(
+            |w| plain.find(w).and_then(|at| plain[..at].rsplit([' ', ',', '(']).next()).and_then(letter),
+        );
+    named.or_else(|| {
+        let at = plain.find("integer")?;
+        plain[at..].split(|c: char| !c.is_alphanumeric()).nth(1).and_then(letter)
+    })
+}
+
 /// The name that an item of a list says lies in a set of numbers.
 pub(super) fn parameter(node: &Node) -> Option<(String, Option<Constant>)> {
     let Node::List(items) = node else { return None };
@@ -160,6 +178,28 @@ fn family(node: Node) -> Node {
                     if p.0 != t[0] && is_plain_scalar(&p.0) && p.0.variables().contains(k))) =>
         {
             Node::List(vec![p.0, p.1])
+        }
+        // {π/6 + 2πn, 5π/6 + 2πn | n ∈ Z}
+        Node::Builder(p) => match (p.0, p.1) {
+            (Node::List(mut items), condition)
+                if is_integer_condition(&condition)
+                    && matches!(&condition, Node::Rel(t, _) if matches!(&t[0], Node::Var(k)
+                        if items.iter().all(|i| is_plain_scalar(i) && i.variables().contains(k)))) =>
+            {
+                items.push(condition);
+                Node::List(items)
+            }
+            (head, condition) => Node::Builder(Box::new((head, condition))),
+        },
+        Node::Rel(mut terms, ops) if ops[..] == [Relation::In] && matches!(terms[1], Node::Builder(_)) => {
+            match terms.pop().map(family) {
+                Some(list @ Node::List(_)) => list,
+                Some(other) => {
+                    terms.push(other);
+                    Node::Rel(terms, ops)
+                }
+                None => Node::Rel(terms, ops),
+            }
         }
         node => node,
     }
