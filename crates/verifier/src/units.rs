@@ -31,6 +31,7 @@ const MASS: Dimension = [0, 1, 0, 0, 0, 0, 0, 0];
 const TIME: Dimension = [0, 0, 1, 0, 0, 0, 0, 0];
 const SPEED: Dimension = [1, 0, -1, 0, 0, 0, 0, 0];
 const CURRENT: Dimension = [0, 0, 0, 1, 0, 0, 0, 0];
+const CHARGE: Dimension = [0, 0, 1, 1, 0, 0, 0, 0];
 const TEMPERATURE: Dimension = [0, 0, 0, 0, 1, 0, 0, 0];
 const DATA: Dimension = [0, 0, 0, 0, 0, 1, 0, 0];
 const ANGLE: Dimension = [0, 0, 0, 0, 0, 0, 1, 0];
@@ -84,6 +85,7 @@ const UNITS: &[Entry] = &[
     e(&["mph"], SPEED, 1_609_344, 3_600_000),
     e(&["kph", "kmph"], SPEED, 1000, 3600),
     e(&["A", "amp", "amps", "ampere", "amperes"], CURRENT, 1, 1),
+    e(&["coulomb", "coulombs"], CHARGE, 1, 1),
     e(&["K", "kelvin", "kelvins"], TEMPERATURE, 1, 1),
     e(&["°C", "celsius"], [0, 0, 0, 0, 2, 0, 0, 0], 1, 1),
     e(&["°F", "fahrenheit"], [0, 0, 0, 0, 3, 0, 0, 0], 1, 1),

@@ -230,6 +230,11 @@ impl View<'_> {
                     || lead.ends_with(" and")
                     || lead.ends_with(" or")
                     || lead.ends_with("are:");
+                let triple = *word == "," && (lead.ends_with(" is") || lead.ends_with(" is:")) && joined > 0;
+                if triple {
+                    start = r.start;
+                    break;
+                }
                 if !list_before || *word == "," && !lead.ends_with(" are") && !lead.ends_with(',') {
                     break;
                 }

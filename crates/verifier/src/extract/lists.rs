@@ -33,6 +33,13 @@ pub(super) fn connector(between: &str) -> Option<bool> {
         let rest = names.iter().find_map(|w| rest.strip_prefix(w))?.trim();
         return matches!(rest, "" | "is" | "=" | "equals").then_some(false);
     }
+    // "Second solution: x ="
+    let ordinal = ["second ", "third ", "the other ", "another "].iter().find_map(|w| t.strip_prefix(w));
+    if let Some(rest) = ordinal {
+        let rest =
+            ["solution", "root", "value", "case", "answer"].iter().find_map(|w| rest.strip_prefix(w))?;
+        return matches!(rest.trim_matches([':', ' ']), "" | "is").then_some(false);
+    }
     match t {
         "," | "，" | "and" | ", and" | "、" | "和" | "&" | ";" => Some(false),
         "or" | ", or" | "或" => Some(true),

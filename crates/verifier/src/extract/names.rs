@@ -60,6 +60,17 @@ pub(super) fn closing_name(text: &str, choices: bool) -> Option<Range<usize>> {
         let said = [" be", " is", " was"].iter().any(|w| head.ends_with(w));
         return said.then(|| t.len() - day.len()..t.len());
     }
+    // "The fastest runner is Ben."
+    if let Some(words) = predicate(sentence)
+        && sentence.trim_start().starts_with("The ")
+        && !sentence.bytes().any(|c| c.is_ascii_digit() || c == b'(')
+        && let name = &sentence[words.clone()]
+        && name.len() > 2
+        && name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.bytes().all(|c| c.is_ascii_alphabetic())
+    {
+        return Some(start + words.start..start + words.end);
+    }
     if !choices || sentence.bytes().any(|c| c.is_ascii_digit()) {
         return None;
     }
@@ -111,6 +122,11 @@ pub(super) fn closing_words(text: &str) -> Option<Range<usize>> {
 pub(super) fn bold_line(text: &str) -> Option<Range<usize>> {
     let t = text.trim_end();
     let from = t.rfind('\n')? + 1;
+    for word in ["**Yes**", "**No**"] {
+        if t[from..].starts_with(word) && t[from + word.len()..].starts_with([',', '.', ':', ' ']) {
+            return Some(from + 2..from + word.len() - 2);
+        }
+    }
     let inner = t[from..].trim().strip_prefix("**")?.strip_suffix("**")?;
     let plain = !inner.is_empty() && inner.len() <= 40 && !inner.contains(['*', ':', '$', '\\']);
     let at = from + t[from..].find(inner)?;

@@ -18,7 +18,7 @@ use crate::{
     lex::{SyntaxError, Tok, Token},
     syntax::{Node, Relation},
 };
-use rewrite::{angled, listed_condition, moduli, probability};
+use rewrite::{angled, listed_condition, moduli, probability, scientific_unit};
 
 pub use join::{add, multiply};
 
@@ -53,7 +53,7 @@ pub fn parse(source: &str, tokens: &[Token]) -> Parsed {
     if tokens.is_empty() {
         return Err(SyntaxError::Empty);
     }
-    match moduli(tokens) {
+    match moduli(tokens).or_else(|| scientific_unit(source, tokens)) {
         Some(rewritten) => parse_answer(source, &rewritten),
         None => parse_answer(source, tokens),
     }

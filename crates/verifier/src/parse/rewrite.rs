@@ -1,8 +1,10 @@
-//! Notation that is rewritten before parsing: `11 (mod 6)`, `P(X = 2) = 3/8`, `<1, 2, 3>`, `x = kπ (k ∈ Z)`.
+//! Notation that is rewritten before parsing: `11 (mod 6)`, `P(X = 2) = 3/8`, `<1, 2, 3>`, `x = kπ (k ∈ Z)`,
+//! `3 × 10^8 m/s`.
 
 use crate::{
     lex::{Delim, Tok, Token},
     syntax::Relation,
+    units,
 };
 
 /// `11 (mod 6)` and `11 (\text{mod } 6)` as `11 \bmod 6`, if there is such a bracket or word.
@@ -97,4 +99,46 @@ pub(super) fn listed_condition(tokens: &[Token]) -> Option<Vec<Token>> {
     let mut listed = tokens[..tokens.len() - 1].to_vec();
     listed[open].tok = Tok::Comma;
     Some(listed)
+}
+
+/// `3 × 10^8 m/s`, `1.6e-19 C`: letters behind a blank that end a number in scientific notation are its unit.
+pub(super) fn scientific_unit(source: &str, tokens: &[Token]) -> Option<Vec<Token>> {
+    let letter = |t: &Token| {
+        matches!(&t.tok, Tok::Name(n) if n == "C" || units::canonical(n).is_some())
+            || matches!(&t.tok, Tok::Word(w) if w == "C")
+    };
+    let at = tokens.iter().position(|t| (t.space || t.text) && letter(t)).filter(|at| *at > 0)?;
+    let (number, unit) = tokens.split_at(at);
+    let before = &number[at - 1];
+    let exponent = matches!(before.tok, Tok::Number(_))
+        && source[before.start..before.end].bytes().any(|c| matches!(c, b'e' | b'E'));
+    let caret = number.iter().rposition(|t| t.tok == Tok::Caret).unwrap_or(0);
+    let power = caret > 0
+        && matches!(&number[caret - 1].tok, Tok::Number(n) if n.to_i64() == Some(10))
+        && number[caret + 1..].iter().all(|t| {
+            matches!(t.tok, Tok::Number(_) | Tok::Minus | Tok::Open(Delim::Group) | Tok::Close(Delim::Group))
+        });
+    let sign = |t: &Token| {
+        matches!(
+            t.tok,
+            Tok::Slash
+                | Tok::Times
+                | Tok::Caret
+                | Tok::Minus
+                | Tok::Number(_)
+                | Tok::Open(Delim::Group)
+                | Tok::Close(Delim::Group)
+        )
+    };
+    if !(exponent || power) || !unit.iter().all(|t| letter(t) || sign(t)) {
+        return None;
+    }
+    let mut out = tokens.to_vec();
+    for token in &mut out[at..] {
+        if let Tok::Name(name) | Tok::Word(name) = &token.tok {
+            // A C behind such a number is a coulomb, no choice and no constant.
+            token.tok = Tok::Word(if name == "C" { "coulomb".into() } else { name.clone() });
+        }
+    }
+    Some(out)
 }
