@@ -49,7 +49,7 @@ fn name_before(text: &str) -> Option<usize> {
         }
         None => t,
     };
-    let start = head.rfind(|c: char| c.is_whitespace()).map_or(0, |n| n + 1);
+    let start = head.char_indices().rfind(|(_, c)| c.is_whitespace()).map_or(0, |(n, c)| n + c.len_utf8());
     let name = &head[start..];
     let stem = name.split('_').next()?.trim_end_matches('\'');
     let index = &name[stem.len()..];
