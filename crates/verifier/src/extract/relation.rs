@@ -74,6 +74,8 @@ mod tests {
     fn a_formula_a_bound_and_two_values() {
         assert_eq!(found("b = 4.\nThe function is therefore f(x) = 4 - x/3."), Some("f(x) = 4 - x/3"));
         assert_eq!(found("Thus a_n = 1/(2n-1)."), Some("a_n = 1/(2n-1)"));
+        // A blank of two bytes.
+        assert_eq!(found("so\u{a0}x = y"), Some("x = y"));
         assert_eq!(found("2x ≥ −6\nx ≥ −3"), Some("x ≥ −3"));
         assert_eq!(found("Yes. Therefore x = 2 or x = 5."), Some("x = 2 or x = 5"));
     }
