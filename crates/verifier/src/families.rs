@@ -13,6 +13,8 @@ use crate::{
 
 /// Most residues of one family.
 const RESIDUES: usize = 128;
+/// Most nodes of one formula.
+const NODES: usize = 64;
 /// Largest denominator of a quotient of two periods.
 const DENOMINATOR: i64 = 24;
 
@@ -55,9 +57,10 @@ fn family(answer: &Answer) -> Option<(Vec<Progression>, Option<&String>)> {
     let unit = &scalars.first()?.unit;
     let mut found = Vec::new();
     for scalar in &scalars {
-        if scalar.unit != *unit || scalar.variables() != [parameter.clone()] {
+        if scalar.node.is_costly() || scalar.unit != *unit || scalar.variables() != [parameter.clone()] {
             return None;
         }
+        scalar.node.size_within(NODES)?;
         found.extend(progressions(&scalar.node, &parameter)?);
     }
     (found.len() <= 16).then_some((found, name))

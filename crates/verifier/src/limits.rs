@@ -24,5 +24,7 @@ pub const TERMS: i64 = 1 << 14;
 pub const PAIRS: u64 = 1 << 12;
 /// Most nodes of formulas that are compared many times over (functions by cases, lists and sums with dots).
 pub const REPEATED_NODES: usize = 400;
+/// Most bits of a number whose factorial stands in such formulas.
+pub const REPEATED_FACTORIAL_BITS: u64 = 10;
 /// Most readings of plus-minus signs in one answer.
 pub const SIGNS: usize = 16;

@@ -1,6 +1,6 @@
 //! The syntax tree: what was written, before it is decided what it means.
 
-use crate::{lex::Delim, number::Number, units::Unit};
+use crate::{lex::Delim, limits, number::Number, units::Unit};
 
 /// A function of one or more arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -279,6 +279,20 @@ impl Node {
     pub fn is_costly(&self) -> bool {
         self.any(&mut |n| {
             matches!(n, Node::Big(..) | Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, _))
+        })
+    }
+
+    /// Whether it holds a factorial or binomial coefficient of a large number, or one inside another.
+    pub fn has_large_factorial(&self) -> bool {
+        let large = |n: &Node| match n {
+            Node::Num(n) => n.value.numer().bits() > limits::REPEATED_FACTORIAL_BITS,
+            n => matches!(n, Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, _)),
+        };
+        self.any(&mut |n| match n {
+            Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, v) => {
+                v.iter().any(|x| x.any(&mut |n| large(n)))
+            }
+            _ => false,
         })
     }
 

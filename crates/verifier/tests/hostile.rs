@@ -119,6 +119,11 @@ fn attacks() -> Vec<(&'static str, String, String)> {
     add("binomials", r"\binom{100000}{50000}", boxed(r"\binom{100000}{49999}"));
     add("factorials", "(10^{9})!", boxed("(10^9+1)!"));
     add("factorials", "100000!", boxed("100001!"));
+    add(
+        "factorials",
+        r"1+2+\cdots+1174{77777!min27777777777-7n97}",
+        boxed(r"\pm1+2+\cdots+1174{77777!min27777777777-7n97}"),
+    );
     add("sum", "5", boxed(r"\sum_{k=1}^{10^{12}} \frac1k"));
     add("nested sums", r"\sum_{a=1}^{1000}\sum_{b=1}^{1000}\sum_{c=1}^{1000} \sin(abc)", boxed("2"));
     add("power", "(x+1)^{1000000}", boxed("(x+2)^{1000000}"));
