@@ -158,10 +158,19 @@ impl Journal {
 /// Reads the manifest beside a journal.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Format`].
+/// [`Error::Io`], [`Error::Format`], or [`Error::Config`] where there is none.
 pub fn read_manifest(journal: &Path) -> Result<Manifest> {
     let path = manifest_path(journal);
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let text = match std::fs::read_to_string(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!(
+                "{} is missing: give a journal that a run has written, with its manifest beside it",
+                path.display()
+            );
+            return Err(Error::Config { key: "manifest", message });
+        }
+        text => text.map_err(Error::io(&path))?,
+    };
     serde_json::from_str(&text).map_err(|e| Error::format(path.display().to_string(), e.to_string()))
 }
 

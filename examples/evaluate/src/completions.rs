@@ -150,11 +150,12 @@ pub fn complete(
     progress.finish();
     let done = scheduler.is_done();
     let cost = scheduler.finish()?;
+    let first = cost.failed.first().map(|(request, reason)| format!("; the first, `{request}`: {reason}"));
     ensure!(
         cost.failures == 0,
-        "{} requests failed, the first: {:?}; what was answered is kept: go on with --resume",
+        "{} requests failed; what was answered is kept: go on with --resume{}",
         cost.failures,
-        cost.failed.first()
+        first.unwrap_or_default()
     );
     if !done {
         return Ok(None);

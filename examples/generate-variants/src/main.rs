@@ -100,10 +100,9 @@ fn run(settings: &Resolved) -> Result<bool> {
     print!("{report}");
     let failures: usize = report.costs.iter().map(|c| c.failures).sum();
     if failures > 0 {
-        eprintln!(
-            "{failures} requests failed; the first: {:?}",
-            report.costs.iter().flat_map(|c| &c.failed).next()
-        );
+        let first = report.costs.iter().flat_map(|c| &c.failed).next();
+        let first = first.map(|(request, reason)| format!("; the first, `{request}`: {reason}"));
+        eprintln!("{failures} requests failed{}", first.unwrap_or_default());
         eprintln!("hint: run the same command again; only what is missing is asked.");
     }
     Ok(failures == 0)
