@@ -71,9 +71,12 @@ fn collect<'a>(value: &'a Value, scalars: &mut Vec<&'a Scalar>) -> Option<Option
     match value {
         Value::Scalar(s) => scalars.push(s),
         Value::List(v) | Value::Set(v) if v.len() <= 8 => {
+            // All items are of one name, or none has any.
+            let mut names = Vec::with_capacity(v.len());
             for item in v {
-                collect(item, scalars)?;
+                names.push(collect(item, scalars)?);
             }
+            return names.iter().all(|n| *n == names[0]).then(|| names[0]);
         }
         Value::Assign { name, value, .. } => {
             collect(value, scalars)?;
@@ -128,7 +131,10 @@ fn is_simple(node: &Node, parameter: &str) -> bool {
 /// A period that every progression's slope divides, and how often.
 fn common_period<'a>(all: impl Iterator<Item = &'a Progression>) -> Option<(Node, Vec<i64>)> {
     let all: Vec<&Progression> = all.collect();
-    let first = &all.first()?.slope;
+    // The smallest slope measures the others, whichever side it is on.
+    let sizes: Vec<f64> = all.iter().map(|p| approximate(&p.slope).map(f64::abs)).collect::<Option<_>>()?;
+    let smallest = sizes.iter().enumerate().min_by(|x, y| x.1.total_cmp(y.1))?.0;
+    let first = &all[smallest].slope;
     let quotients: Vec<(i64, i64)> = all.iter().map(|p| quotient(&p.slope, first)).collect::<Option<_>>()?;
     // In units of first / d the slopes are integers; their least common multiple is a period.
     let d = quotients.iter().fold(1i64, |d, q| d.lcm(&q.1));
@@ -201,6 +207,7 @@ mod tests {
             (r"3k+1", "3k-2"),
             (r"30^\circ+180^\circ k", r"210^\circ + 180^\circ k"),
             (r"\sqrt{2} + 3k", r"\sqrt{2} - 3k"),
+            ("25k - 3, 2k, 2k + 1", "k + 1"),
         ] {
             assert_eq!(check(&format!("{a}{z}"), &format!("{b}{z}")), Some(true), "{a} and {b}");
         }
@@ -210,6 +217,7 @@ mod tests {
             (r"2k\pi, 2k\pi + \frac{\pi}{2}", r"k\pi"),
             ("3k+1", "3k+2"),
             ("3k+1", "6k+1"),
+            ("25k", "k + 1"),
         ] {
             assert_eq!(check(&format!("{a}{z}"), &format!("{b}{z}")), Some(false), "{a} and {b}");
         }

@@ -47,7 +47,8 @@ pub fn read(files: &[PathBuf], config: &Config) -> Result<(Vec<Line>, usize)> {
             lines.push(Line { place, kind });
         }
     }
-    ensure!(!lines.is_empty(), "no records in {files:?}: nothing to learn from");
+    let names = || files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
+    ensure!(!lines.is_empty(), "no records in {}: nothing to learn from", names());
     Ok((lines, wrong))
 }
 
