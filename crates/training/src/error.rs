@@ -62,6 +62,14 @@ pub enum Error {
         /// What is wrong with each.
         reasons: Vec<String>,
     },
+    /// A folder that a run may not write its result to.
+    #[error("the output {} {reason}", path.display())]
+    Output {
+        /// The folder.
+        path: PathBuf,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
     /// Saved tensors do not fit the module they are loaded into.
     #[error("{} does not fit the model: {reason}", path.display())]
     Mismatch {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Error;
+use crate::{Error, Existing};
 
 /// The name a file has until it is whole: `.NAME.tmp` beside it.
 pub(crate) fn temporary(path: &Path) -> PathBuf {
@@ -71,6 +71,43 @@ pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Error
     serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, error))
 }
 
+/// Whether a run may write its model to a folder at the end with [`write_folder`], asked before it begins: the folder is none
+/// of those that it reads, does not exist or is empty (with [`Existing::Resume`] and [`Existing::Overwrite`] it may hold a
+/// model), and can be made.
+///
+/// # Errors
+/// [`Error::Output`], or [`Error::Io`] where nothing can be written.
+pub fn check_output(output: &Path, read: &[&Path], existing: Existing) -> Result<(), Error> {
+    let refuse = |reason| Err(Error::Output { path: output.to_owned(), reason });
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    if real(output).is_some_and(|output| read.iter().any(|path| real(path).as_ref() == Some(&output))) {
+        return refuse("is a model that the run reads: name another folder");
+    }
+    match fs::read_dir(output) {
+        Ok(entries) => {
+            let names: Vec<OsString> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+            let model = names.iter().any(|name| name == "config.json" || name == "adapter_config.json");
+            if !names.is_empty() && !model {
+                return refuse("holds files that are no model's: name another folder");
+            }
+            if !names.is_empty() && existing == Existing::Refuse {
+                return refuse("already holds a model: resume the run, overwrite it, or name another folder");
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return refuse("is a file: name a folder");
+        }
+        Err(error) => return Err(Error::io("read", output)(error)),
+    }
+    let temporary = temporary(output);
+    if !temporary.exists() {
+        fs::create_dir_all(&temporary).map_err(Error::io("create", output))?;
+        let _ = fs::remove_dir(&temporary);
+    }
+    Ok(())
+}
+
 /// Writes a folder under a hidden name and then gives it its name, in place of the folder that had it.
 ///
 /// # Errors
@@ -99,4 +136,33 @@ where
     }
     fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
     sync_folder(path.parent())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_refused_where_something_would_be_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["empty", "photos", "model"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("photos/cat.txt"), "precious").unwrap();
+        fs::write(at("model/config.json"), "{}").unwrap();
+        fs::write(at("file"), "").unwrap();
+        let check = |name: &str, existing| check_output(&at(name), &[&at("base")], existing);
+        assert!(check("new/deeper", Existing::Refuse).is_ok());
+        assert!(!at("new/deeper").exists() && !at("new/.deeper.tmp").exists());
+        assert!(check("empty", Existing::Refuse).is_ok());
+        assert!(check("photos", Existing::Overwrite).is_err());
+        assert!(check("model", Existing::Refuse).is_err());
+        assert!(check("model", Existing::Overwrite).is_ok());
+        assert!(check("model", Existing::Resume).is_ok());
+        assert!(check("file", Existing::Overwrite).is_err());
+        let itself = check_output(&at("model"), &[&at("empty"), &at("model/../model")], Existing::Overwrite);
+        assert!(itself.unwrap_err().to_string().contains("the run reads"));
+        assert!(at("photos/cat.txt").exists());
+    }
 }

@@ -6,7 +6,7 @@ import pathlib
 
 here = pathlib.Path(__file__).resolve().parent
 cases = here.parent / "tests" / "cases"
-for line in (line for name in ("cases", "blind4", "blind5", "blind6", "blind7", "blind8", "blind9", "blind10", "blind11", "blind12", "doubts") for line in open(cases / f"{name}.jsonl")):
+for line in (line for name in ("cases", "blind4", "blind5", "blind6", "blind7", "blind8", "blind9", "blind10", "blind11", "blind12", "blind13", "doubts") for line in open(cases / f"{name}.jsonl")):
     case = json.loads(line)
     seeds = {"verify": case["gold"] + "\n" + case["response"], "parse": case["gold"], "extract": case["response"]}
     for target, text in seeds.items():

@@ -475,6 +475,14 @@ impl Work<'_> {
     }
 
     fn scalars(&mut self, x: &Scalar, y: &Scalar) -> Outcome {
+        // A collection of factorials of large numbers is compared a few times, not thousands of times.
+        if x.exact.is_none()
+            && y.exact.is_none()
+            && x.node.has_large_factorial()
+            && y.node.has_large_factorial()
+        {
+            self.pairs = self.pairs.saturating_sub(limits::COSTLY_PAIRS);
+        }
         // 5 (mod 12) and 5 (mod 11) are different classes, though both remainders are 5.
         if let (Node::Call(Func::Mod, v), Node::Call(Func::Mod, w)) = (&x.node, &y.node)
             && let (Some(m), Some(n)) = (Scalar::new(v[1].clone()).exact, Scalar::new(w[1].clone()).exact)

@@ -142,6 +142,27 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// What is wrong with the numbers of a policy, if anything: the tolerance is finite and not negative, digits and bytes
+    /// at least 1.
+    ///
+    /// # Errors
+    /// A sentence that names the value.
+    pub fn check(&self) -> Result<(), String> {
+        if !(self.relative_tolerance.is_finite() && self.relative_tolerance >= 0.0) {
+            return Err(format!(
+                "relative_tolerance must be 0 or a positive number, found {}",
+                self.relative_tolerance
+            ));
+        }
+        if self.significant_digits == 0 {
+            return Err("significant_digits must be at least 1, found 0".into());
+        }
+        if self.max_bytes == 0 {
+            return Err("max_bytes must be at least 1, found 0".into());
+        }
+        Ok(())
+    }
+
     /// For scoring benchmarks kindly: percent either way, three digits are enough for a decimal, units are converted,
     /// lists equal tuples, bases may be missing.
     pub fn lenient() -> Self {

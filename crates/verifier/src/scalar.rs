@@ -194,7 +194,7 @@ impl Scalar {
             return exact;
         }
         if rounding.relative > 0.0 && self.within(other, rounding.relative) {
-            return Outcome::yes(Reason::EqualRounded);
+            return Outcome::yes(Reason::EqualWithin);
         }
         for (d, v) in [(self, other), (other, self)] {
             if let Some(decimal) = d.decimal

@@ -57,6 +57,8 @@ pub enum Reason {
     EqualNumerically,
     /// A decimal that is the value correctly rounded to enough digits.
     EqualRounded,
+    /// Within the policy's relative tolerance.
+    EqualWithin,
     /// Words that are the same after normalisation.
     EqualText,
     /// A value differs.
@@ -103,6 +105,7 @@ impl Reason {
             Reason::EqualExactly => "equal by exact arithmetic",
             Reason::EqualModular => "equal as rational functions",
             Reason::EqualNumerically => "equal at every tested point to more than 400 bits",
+            Reason::EqualWithin => "within the relative tolerance",
             Reason::EqualRounded => "a correctly rounded decimal of the value",
             Reason::EqualText => "the same words",
             Reason::DifferentValue => "the values differ",

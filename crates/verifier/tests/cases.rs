@@ -27,6 +27,7 @@ fn cases() -> Vec<Case> {
         include_str!("cases/blind10.jsonl"),
         include_str!("cases/blind11.jsonl"),
         include_str!("cases/blind12.jsonl"),
+        include_str!("cases/blind13.jsonl"),
         include_str!("cases/doubts.jsonl"),
     ]
     .iter()

@@ -13,6 +13,32 @@ use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest, run};
 use crate::local::{self, Locals};
 use crate::settings::Resolved;
 
+/// Whether there is a source of candidates and it can be asked, before anything is written.
+pub fn check(settings: &Resolved, locals: &Locals, journal: &Path) -> Result<()> {
+    let written = settings.as_written();
+    for path in &settings.merge {
+        polya_prompts::journal::read_manifest(path)?;
+    }
+    if let Some(path) = &written.batch_in {
+        std::fs::File::open(path).with_context(|| format!("--batch-in {}", path.display()))?;
+    }
+    if let Some(client) = &settings.client {
+        Client::new(client.clone())?;
+    }
+    let source = locals.writer().is_some()
+        || settings.client.is_some()
+        || written.batch_out.is_some()
+        || written.batch_in.is_some()
+        || !settings.merge.is_empty();
+    if !source && !journal.exists() {
+        bail!(NO_SOURCE);
+    }
+    Ok(())
+}
+
+const NO_SOURCE: &str =
+    "no source of candidates: give --model, --endpoint and --model-name, --batch-out, --batch-in or --merge";
+
 /// Asks what the journal lacks. `None` when a batch file was written and its results are awaited.
 pub fn generate(
     settings: &Resolved,
@@ -66,9 +92,7 @@ pub fn generate(
         if scheduler.is_done() {
             return Ok(Some(scheduler.finish()?));
         }
-        bail!(
-            "no source of candidates: give --model, --endpoint and --model-name, --batch-out, --batch-in or --merge"
-        );
+        bail!(NO_SOURCE);
     };
     let client = BlockingClient::new(Client::new(ClientConfig { sampling, ..client.clone() })?)?;
     let bar = progress(&scheduler);

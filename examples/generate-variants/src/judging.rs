@@ -169,6 +169,16 @@ impl<'a> Cached<'a> {
     }
 }
 
+/// Whether an LLM that judges or recognises can be asked, before anything is written.
+pub fn check(settings: &Resolved) -> Result<()> {
+    let written = settings.as_written();
+    let judges = matches!(written.judge, Some(JudgeKind::Llm));
+    if judges || matches!(written.recognise, Some(RecogniserKind::Llm)) {
+        Client::new(judge_client(settings, 1)?)?;
+    }
+    Ok(())
+}
+
 fn judge_client(settings: &Resolved, max_tokens: usize) -> Result<ClientConfig> {
     let written = settings.as_written();
     let base = settings.client.clone();

@@ -61,12 +61,14 @@ fn run(settings: &Resolved) -> Result<bool> {
         local::check(local, &family, &plan, &ids, &render)?;
     }
     let run_dir = settings.run_dir();
+    let journal = run_dir.join("candidates.jsonl");
+    candidates::check(settings, &locals, &journal)?;
+    judging::check(settings)?;
     std::fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
     let resolved = toml::to_string_pretty(&settings.as_written()).context("writing the settings")?;
     polya_prompts::journal::write_whole(&run_dir.join("config.toml"), &resolved)?;
 
     // Candidates, into the journal of the run folder.
-    let journal = run_dir.join("candidates.jsonl");
     let mut costs = Vec::new();
     let mut journals = vec![journal.clone()];
     if settings.merge.is_empty() {

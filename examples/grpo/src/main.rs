@@ -79,6 +79,11 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
 
     // Of several workers the first writes.
     let existing = Existing::from_flags(args.resume, args.overwrite);
+    // What lies in the run folder is the run's own.
+    if first && !config.output().starts_with(&config.run_dir) {
+        let read = [Some(&config.model), config.reference.as_ref()].into_iter().flatten();
+        training::check_output(&config.output(), &read.map(|p| p.as_path()).collect::<Vec<_>>(), existing)?;
+    }
     let mut run = RunFolder::create_among(&config.run_dir, existing, workers)?;
     run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;
     let environment = Environment::capture("grpo", env!("CARGO_PKG_VERSION"), &config.device, config.seed);

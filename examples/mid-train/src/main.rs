@@ -78,10 +78,15 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     let schedule = config.schedule(total);
     schedule.check()?;
     config.adamw().check()?;
+    config.loss().check()?;
     training::agree(workers, "configuration or data", digest(&config, &[&examples, &held_out])?)?;
 
     // Of several workers the first writes.
     let existing = Existing::from_flags(args.resume, args.overwrite);
+    // What lies in the run folder is the run's own.
+    if first && !config.output().starts_with(&config.run_dir) {
+        training::check_output(&config.output(), &[&config.model], existing)?;
+    }
     let mut run = RunFolder::create_among(&config.run_dir, existing, workers)?;
     run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;
     run.write_json(

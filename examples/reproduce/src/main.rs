@@ -51,7 +51,7 @@ struct Arguments {
     /// A smoke run of a minute that learns nothing
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Five seeds and all controls: hours
+    /// Five seeds and all controls: about an hour on two cores
     #[arg(long)]
     full: bool,
     /// Try every setting of the recipe's sweep for every arm with RL instead of running the arms
@@ -114,8 +114,22 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let path = arguments.run_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
     let folder = RunFolder::create(&path, Existing::from_flags(arguments.resume, arguments.overwrite))
-        .context("use --resume to go on with it or --overwrite to delete it")?;
+        .map_err(|error| match error {
+            training::Error::Exists { .. } => {
+                anyhow::Error::new(error).context("use --resume to go on with it or --overwrite to delete it")
+            }
+            error => error.into(),
+        })?;
     folder.write_config(&recipe, &[])?;
+    // More seeds may be added to a run, other ones not.
+    let first = training::read_json::<serde_json::Value>(folder.file("environment.json"));
+    if let Some(seed) = first.ok().and_then(|e| e["seed"].as_u64()).filter(|seed| *seed != arguments.seed) {
+        bail!(
+            "`seed` was {seed} when the run in {} started and is {} now: use the first value, or start a new run",
+            path.display(),
+            arguments.seed
+        );
+    }
     folder.write_json(
         "environment.json",
         &Environment::capture("reproduce", env!("CARGO_PKG_VERSION"), &arguments.device, arguments.seed),

@@ -55,6 +55,12 @@ const BATCHES: usize = 4;
 fn run(args: &Args) -> Result<()> {
     // Everything is read and checked before anything is written.
     let config = args.resolve()?;
+    let real = |path: &std::path::Path| path.canonicalize().ok();
+    ensure!(
+        real(&config.output).is_none_or(|output| real(&config.input) != Some(output)),
+        "{} is the input: name another output",
+        config.output.display()
+    );
     let device = training::device(&config.device)?;
     let lines = input::read(&config)?;
     let options = LoadOptions { dtype: config.precision()?, ..LoadOptions::new(&device) };

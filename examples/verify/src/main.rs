@@ -98,13 +98,16 @@ fn read_policy(path: &Path) -> Result<Policy> {
         Some(Some("lenient")) => Policy::lenient(),
         Some(Some("strict")) => Policy::strict(),
         Some(other) => anyhow::bail!(
-            "bad policy in {}: preset {other:?} is not default, lenient or strict",
-            path.display()
+            "bad policy in {}: preset must be default, lenient or strict, found {}",
+            path.display(),
+            other.unwrap_or("another type")
         ),
     };
     let mut merged = toml::Table::try_from(base).with_context(bad)?;
     merged.extend(table);
-    toml::Value::Table(merged).try_into().with_context(bad)
+    let policy: Policy = toml::Value::Table(merged).try_into().with_context(bad)?;
+    policy.check().map_err(anyhow::Error::msg).with_context(bad)?;
+    Ok(policy)
 }
 
 /// Lines are taken in blocks; a block is verified on all threads and written in order.

@@ -95,11 +95,11 @@ def string_grader(cases):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/verify")
-    files = [str(here.parent / "cases" / f"{name}.jsonl") for name in ("cases", "blind4", "blind5", "blind6", "blind7", "blind8", "blind9", "blind10", "blind11", "blind12", "doubts")]
+    files = [str(here.parent / "cases" / f"{name}.jsonl") for name in ("cases", "blind4", "blind5", "blind6", "blind7", "blind8", "blind9", "blind10", "blind11", "blind12", "blind13", "doubts")]
     parser.add_argument("--cases", nargs="*", default=files)
     parser.add_argument("--cache", help="file that keeps Math-Verify's verdicts")
     parser.add_argument("--show", choices=["verify", "math-verify", "string"])
-    parser.add_argument("--source", help="only the cases of these sources: hand, second, third, fourth, fifth, blind4, blind5, blind6, blind7, blind8, blind9, blind10, blind11, blind12, doubts, joined by commas")
+    parser.add_argument("--source", help="only the cases of these sources: hand, second, third, fourth, fifth, blind4, blind5, blind6, blind7, blind8, blind9, blind10, blind11, blind12, blind13, doubts, joined by commas")
     parser.add_argument("--sample", type=int, help="so many cases drawn at random, always the same")
     args = parser.parse_args()
     cases = [json.loads(line) for name in args.cases for line in open(name)]
