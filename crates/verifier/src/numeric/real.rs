@@ -343,7 +343,8 @@ impl<const N: usize> Domain for Real<N> {
             }
             Func::Factorial | Func::DoubleFactorial => {
                 let n = Self::only_real(x)?.integer().filter(|n| *n >= 0).ok_or(Fail::Domain)?;
-                self.spend(n as u64)?;
+                // A product of balls costs more than a step, and eight or more points ask for it again.
+                self.spend((n as u64).saturating_mul(20))?;
                 let step = if f == Func::Factorial { 1 } else { 2 };
                 let mut out = Ball::int(1);
                 let mut k = n;
@@ -360,7 +361,7 @@ impl<const N: usize> Domain for Real<N> {
                     return real(Ball::int(0));
                 }
                 let k = if n >= 0 { k.min(n - k) } else { k };
-                self.spend(4 * k as u64)?;
+                self.spend((k as u64).saturating_mul(40))?;
                 let mut out = Ball::int(1);
                 for j in 0..k {
                     out = out.mul(&Ball::int(n - j))?.div(&Ball::int(j + 1))?;
