@@ -71,16 +71,23 @@ pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Error
     serde_json::from_slice(&bytes).map_err(|error| Error::damaged(path, error))
 }
 
+/// Whether two paths lead to one existing file or folder.
+pub fn same_place(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
 /// Whether a run may write its model to a folder at the end with [`write_folder`], asked before it begins: the folder is none
 /// of those that it reads, does not exist or is empty (with [`Existing::Resume`] and [`Existing::Overwrite`] it may hold a
-/// model), and can be made.
+/// model), and can be made. What lies in the run folder is the run's own.
 ///
 /// # Errors
 /// [`Error::Output`], or [`Error::Io`] where nothing can be written.
-pub fn check_output(output: &Path, read: &[&Path], existing: Existing) -> Result<(), Error> {
+pub fn check_output(output: &Path, run: &Path, read: &[&Path], existing: Existing) -> Result<(), Error> {
+    if output.starts_with(run) {
+        return Ok(());
+    }
     let refuse = |reason| Err(Error::Output { path: output.to_owned(), reason });
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    if real(output).is_some_and(|output| read.iter().any(|path| real(path).as_ref() == Some(&output))) {
+    if read.iter().any(|path| same_place(output, path)) {
         return refuse("is a model that the run reads: name another folder");
     }
     match fs::read_dir(output) {
@@ -152,7 +159,7 @@ mod tests {
         fs::write(at("photos/cat.txt"), "precious").unwrap();
         fs::write(at("model/config.json"), "{}").unwrap();
         fs::write(at("file"), "").unwrap();
-        let check = |name: &str, existing| check_output(&at(name), &[&at("base")], existing);
+        let check = |name: &str, existing| check_output(&at(name), &at("run"), &[&at("base")], existing);
         assert!(check("new/deeper", Existing::Refuse).is_ok());
         assert!(!at("new/deeper").exists() && !at("new/.deeper.tmp").exists());
         assert!(check("empty", Existing::Refuse).is_ok());
@@ -161,7 +168,9 @@ mod tests {
         assert!(check("model", Existing::Overwrite).is_ok());
         assert!(check("model", Existing::Resume).is_ok());
         assert!(check("file", Existing::Overwrite).is_err());
-        let itself = check_output(&at("model"), &[&at("empty"), &at("model/../model")], Existing::Overwrite);
+        let read = [&*at("empty"), &at("model/../model")];
+        let itself = check_output(&at("model"), &at("run"), &read, Existing::Overwrite);
+        assert!(check_output(&at("model"), &at("model"), &read, Existing::Refuse).is_ok());
         assert!(itself.unwrap_err().to_string().contains("the run reads"));
         assert!(at("photos/cat.txt").exists());
     }

@@ -291,8 +291,7 @@ impl Resolved {
     fn new(s: Settings) -> Result<Self> {
         let input = s.input.clone().context("--input is missing")?;
         let output = s.output.clone().context("--output is missing")?;
-        let real = |path: &Path| path.canonicalize().ok();
-        if real(&output).is_some_and(|output| real(&input) == Some(output)) {
+        if training::same_place(&output, &input) {
             bail!("--output {} is the input: name another file", output.display());
         }
         let star = s.star.unwrap_or(false);

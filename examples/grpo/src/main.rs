@@ -11,6 +11,7 @@ mod share;
 mod update;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -79,10 +80,10 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
 
     // Of several workers the first writes.
     let existing = Existing::from_flags(args.resume, args.overwrite);
-    // What lies in the run folder is the run's own.
-    if first && !config.output().starts_with(&config.run_dir) {
-        let read = [Some(&config.model), config.reference.as_ref()].into_iter().flatten();
-        training::check_output(&config.output(), &read.map(|p| p.as_path()).collect::<Vec<_>>(), existing)?;
+    if first {
+        let read: Vec<&Path> =
+            [&config.model].into_iter().chain(&config.reference).map(|p| p.as_path()).collect();
+        training::check_output(&config.output(), &config.run_dir, &read, existing)?;
     }
     let mut run = RunFolder::create_among(&config.run_dir, existing, workers)?;
     run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;

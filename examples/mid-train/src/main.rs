@@ -83,9 +83,8 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
 
     // Of several workers the first writes.
     let existing = Existing::from_flags(args.resume, args.overwrite);
-    // What lies in the run folder is the run's own.
-    if first && !config.output().starts_with(&config.run_dir) {
-        training::check_output(&config.output(), &[&config.model], existing)?;
+    if first {
+        training::check_output(&config.output(), &config.run_dir, &[&config.model], existing)?;
     }
     let mut run = RunFolder::create_among(&config.run_dir, existing, workers)?;
     run.write_config(&config, &["device", "checkpoint_every", "keep_last", "output"])?;

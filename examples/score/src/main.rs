@@ -55,9 +55,8 @@ const BATCHES: usize = 4;
 fn run(args: &Args) -> Result<()> {
     // Everything is read and checked before anything is written.
     let config = args.resolve()?;
-    let real = |path: &std::path::Path| path.canonicalize().ok();
     ensure!(
-        real(&config.output).is_none_or(|output| real(&config.input) != Some(output)),
+        !training::same_place(&config.output, &config.input),
         "{} is the input: name another output",
         config.output.display()
     );

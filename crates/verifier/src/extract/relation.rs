@@ -10,7 +10,8 @@ pub(super) fn closing_relation(text: &str) -> Option<Range<usize>> {
     let from = t.rfind('\n').map_or(0, |n| n + 1);
     let from = t[from..].rfind(". ").map_or(from, |n| from + n + 2);
     let sentence = &t[from..];
-    if sentence.len() > 240 || sentence.contains(['$', '\\', '`', '*', '|']) && !sentence.contains(" * ") {
+    let bold = sentence.contains('*') && !sentence.contains(" * ");
+    if sentence.len() > 240 || bold || sentence.contains(['$', '\\', '`', '|']) {
         return None;
     }
     let (at, sign) = sentence.char_indices().find(|(_, c)| matches!(c, '=' | '<' | '>' | '≤' | '≥' | '≠'))?;

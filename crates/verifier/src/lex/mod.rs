@@ -81,7 +81,6 @@ pub fn lex(text: &str, separators: Separators) -> Result<Vec<Token>, SyntaxError
 /// with the line before.
 fn join_lines(tokens: &mut Vec<Token>) {
     let mut open: Vec<bool> = Vec::new();
-    let mut row: Option<usize> = None;
     let mut kept: Vec<Token> = Vec::with_capacity(tokens.len());
     for token in tokens.drain(..) {
         match &token.tok {
@@ -91,13 +90,10 @@ fn join_lines(tokens: &mut Vec<Token>) {
             }
             Tok::Amp if open.last() == Some(&true) => continue,
             Tok::Rel(_) if open.last() == Some(&true) => {
-                if let Some(at) = row.take().filter(|at| at + 1 == kept.len()) {
-                    kept.remove(at);
-                }
+                kept.pop_if(|last| last.tok == Tok::NewRow);
             }
             _ => {}
         }
-        row = if token.tok == Tok::NewRow { Some(kept.len()) } else { row };
         kept.push(token);
     }
     *tokens = kept;

@@ -2,6 +2,7 @@
 
 use crate::{
     lex::Delim,
+    number::Number,
     syntax::{Constant, Func, Node},
 };
 
@@ -187,6 +188,17 @@ fn derivative(node: &Node) -> Option<String> {
         true => format!("{y}{}()", "'".repeat(order as usize)),
         false => format!("{d}{order} {y}/{x}()"),
     })
+}
+
+/// The function and the number in `P(0)` or `d(16)`.
+pub(super) fn at_number(node: &Node) -> Option<(&String, &Number)> {
+    match node {
+        Node::Mul(parts) => match &parts[..] {
+            [Node::Var(f), Node::Num(at)] => Some((f, at)),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The variable of a function's label: `x` in `f(x)`.

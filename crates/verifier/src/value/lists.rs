@@ -3,11 +3,12 @@
 use super::{
     Value,
     convert::{convert, expand_signs, infinity, is_dots, is_plain_scalar},
-    labels::constant_part,
+    labels::{at_number, constant_part},
     sets::to_region,
 };
 use crate::{
     lex::SyntaxError,
+    number::Number,
     policy::Policy,
     region::Region,
     scalar::Rounding,
@@ -75,22 +76,23 @@ pub(super) fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Res
         }
     }
     // d(6) = 1/3, d(16) = 1: one function's values at different numbers.
-    let value_at = |n: &Node| match n {
-        Node::Rel(terms, ops) if ops[..] == [Relation::Eq] => match &terms[0] {
-            Node::Mul(p) => match &p[..] {
-                [Node::Var(f), Node::Num(at)] => Some((f.clone(), at.value.clone())),
-                _ => None,
-            },
+    fn value_at(n: &Node) -> Option<(&String, &Number, &Node)> {
+        match n {
+            Node::Rel(terms, ops) if ops[..] == [Relation::Eq] => {
+                at_number(&terms[0]).map(|(f, at)| (f, at, &terms[1]))
+            }
             _ => None,
-        },
-        _ => None,
-    };
+        }
+    }
     let at: Option<Vec<_>> = kept.iter().map(|n| value_at(n)).collect();
     let kept = match at {
         Some(at)
-            if at.len() > 1 && at.iter().enumerate().all(|(k, x)| x.0 == at[0].0 && !at[..k].contains(x)) =>
+            if at.len() > 1
+                && at.iter().enumerate().all(|(k, (f, x, _))| {
+                    *f == at[0].0 && at[..k].iter().all(|(_, other, _)| other.value != x.value)
+                }) =>
         {
-            kept.into_iter().map(|n| if let Node::Rel(terms, _) = n { &terms[1] } else { n }).collect()
+            at.into_iter().map(|(_, _, value)| value).collect()
         }
         _ => kept,
     };
@@ -163,17 +165,14 @@ pub(super) fn list(items: &[Node], or: bool, policy: &Policy, depth: u32) -> Res
             && values.len().is_multiple_of(period)
             && names.iter().enumerate().all(|(k, name)| *name == names[k % period]);
         if period == values.len() || round {
-            let mut pairs = values.into_iter().filter_map(|v| {
-                if let Value::Assign { name, value, .. } = v { Some((name, *value)) } else { None }
-            });
-            let mut systems = Vec::new();
-            loop {
-                let system: Vec<_> = pairs.by_ref().take(period).collect();
-                if system.is_empty() {
-                    break;
-                }
-                systems.push(Value::System(system));
-            }
+            let pairs: Vec<(String, Value)> = values
+                .into_iter()
+                .filter_map(|v| {
+                    if let Value::Assign { name, value, .. } = v { Some((name, *value)) } else { None }
+                })
+                .collect();
+            let mut systems: Vec<Value> =
+                pairs.chunks(period).map(|system| Value::System(system.to_vec())).collect();
             return Ok(if systems.len() == 1 { systems.remove(0) } else { Value::List(systems) });
         }
     }

@@ -169,40 +169,25 @@ pub(super) fn read_value(text: &str, policy: &Policy) -> Result<(Value, Option<N
     }
 }
 
-/// `{kπ | k ∈ Z}` as the family `kπ, k ∈ Z`.
+/// `{kπ | k ∈ Z}` as the family `kπ, k ∈ Z`; so with several formulas, and with `x ∈` before it.
 fn family(node: Node) -> Node {
-    match node {
-        Node::Builder(p)
-            if is_integer_condition(&p.1)
-                && matches!(&p.1, Node::Rel(t, _) if matches!(&t[0], Node::Var(k)
-                    if p.0 != t[0] && is_plain_scalar(&p.0) && p.0.variables().contains(k))) =>
-        {
-            Node::List(vec![p.0, p.1])
-        }
-        // {π/6 + 2πn, 5π/6 + 2πn | n ∈ Z}
-        Node::Builder(p) => match (p.0, p.1) {
-            (Node::List(mut items), condition)
-                if is_integer_condition(&condition)
-                    && matches!(&condition, Node::Rel(t, _) if matches!(&t[0], Node::Var(k)
-                        if items.iter().all(|i| is_plain_scalar(i) && i.variables().contains(k)))) =>
-            {
-                items.push(condition);
-                Node::List(items)
-            }
-            (head, condition) => Node::Builder(Box::new((head, condition))),
-        },
-        Node::Rel(mut terms, ops) if ops[..] == [Relation::In] && matches!(terms[1], Node::Builder(_)) => {
-            match terms.pop().map(family) {
-                Some(list @ Node::List(_)) => list,
-                Some(other) => {
-                    terms.push(other);
-                    Node::Rel(terms, ops)
-                }
-                None => Node::Rel(terms, ops),
-            }
-        }
-        node => node,
+    let set = match &node {
+        Node::Rel(terms, ops) if ops[..] == [Relation::In] => &terms[1],
+        set => set,
+    };
+    let Node::Builder(p) = set else { return node };
+    let heads = if let Node::List(heads) = &p.0 { &heads[..] } else { std::slice::from_ref(&p.0) };
+    let Node::Rel(t, _) = &p.1 else { return node };
+    let Node::Var(k) = &t[0] else { return node };
+    // {k | k ∈ Z} is the set of all integers.
+    let formulas = (heads.len() > 1 || heads[0] != t[0])
+        && heads.iter().all(|head| is_plain_scalar(head) && head.variables().contains(k));
+    if !is_integer_condition(&p.1) || !formulas {
+        return node;
     }
+    let mut items = heads.to_vec();
+    items.push(p.1.clone());
+    Node::List(items)
 }
 
 /// `1A3_{16}`, `0x1A3`, `0b101`: numerals with letters.

@@ -5,7 +5,7 @@ use num_traits::{One, Signed, Zero};
 use super::{
     Value,
     convert::{convert, err, expand_signs, infinity, is_dots, is_plain_scalar},
-    labels::{argument, combination, constant_part, label},
+    labels::{argument, at_number, combination, constant_part, label},
     lists::list,
     sets::to_region,
 };
@@ -91,12 +91,9 @@ pub(super) fn relation(
             && constant_part(value)
             && let Some(names) = names
                 .iter()
-                .map(|n| {
-                    if let Node::Var(v) = n {
-                        Some(v.clone()).filter(|v| v.chars().count() == 1)
-                    } else {
-                        None
-                    }
+                .map(|n| match n {
+                    Node::Var(v) if v.chars().count() == 1 => Some(v.clone()),
+                    _ => None,
                 })
                 .collect::<Option<Vec<String>>>()
             && names.iter().enumerate().all(|(k, n)| !names[..k].contains(n))
@@ -356,13 +353,8 @@ fn solve_absolute(terms: &[Node], ops: &[Relation]) -> Option<Region> {
 
 /// `P(0)` as a name, for the usual names of functions.
 fn value_at_a_number(term: &Node) -> Option<String> {
-    let Node::Mul(parts) = term else { return None };
-    match &parts[..] {
-        [Node::Var(f), Node::Num(n)] if matches!(f.as_str(), "f" | "g" | "h" | "F" | "G" | "P" | "p") => {
-            Some(format!("{f}({})", n.value))
-        }
-        _ => None,
-    }
+    let (f, at) = at_number(term)?;
+    matches!(f.as_str(), "f" | "g" | "h" | "F" | "G" | "P" | "p").then(|| format!("{f}({})", at.value))
 }
 
 /// Slope and offset of a term that is linear in a variable with rational coefficients.
