@@ -470,6 +470,25 @@ fn bad_input_is_named_before_anything_is_asked() {
     w.file("questions.jsonl", "\n");
     assert!(e(&[]).contains("no questions"));
     assert_eq!(w.calls(), 0);
+    w.file("questions.jsonl", "{\"id\": \"a\", \"question\": \"What is 1 + 1?\", \"answer\": \"2\"}\n");
+    for (args, what) in [
+        (&[][..], "no source of candidates"),
+        (&["--endpoint", "notaurl", "--model-name", "m"], "notaurl"),
+        (
+            &["--endpoint", "http://localhost:1", "--model-name", "m", "--api-key-env", "NO_SUCH_KEY"],
+            "NO_SUCH_KEY",
+        ),
+        (&["--batch-in", "absent.jsonl"], "absent.jsonl"),
+        (&["--merge", "absent.jsonl"], "absent.manifest.json is missing"),
+        (&["--batch-out", "b.jsonl", "--judge", "llm"], "--judge-endpoint"),
+    ] {
+        let e = bad(&w.run(&[&["--input", "questions.jsonl", "--output", "n.jsonl"], args].concat()));
+        assert!(e.contains(what), "{e}");
+        assert!(!w.path("n.run").exists(), "{what}: something was written");
+    }
+    let same = bad(&w.ask("questions.jsonl", &[]));
+    assert!(same.contains("is the input") && w.path("questions.jsonl").metadata().unwrap().len() > 0);
+    assert_eq!(w.calls(), 0);
     let none = w.run(&["--input", "questions.jsonl"]);
     assert!(bad(&none).contains("--output is missing"));
 }

@@ -380,6 +380,13 @@ fn bad_input_is_named_and_nothing_is_written() {
     world.refused(&["--input", &twice, &twice], &["q0", "unique"]);
     let unknown = world.write("unknown.toml", "learning_rate = 1.0\n");
     world.refused(&["--config", &unknown], &["unknown.toml", "learning_rate"]);
+    std::fs::create_dir(world.path("photos")).unwrap();
+    std::fs::write(world.path("photos/cat.txt"), "precious").unwrap();
+    for (name, said) in [("photos", "no model's"), ("base", "the run reads")] {
+        let output = world.path(name).display().to_string();
+        world.refused(&["--output", &output], &[name, said, "name another folder"]);
+    }
+    assert!(world.path("photos/cat.txt").exists() && world.path("base/config.json").exists());
     world.refused(&["--samples", "0"], &["samples"]);
     world.refused(&["--temperature", "0"], &["temperature"]);
     world.refused(&["--device", "abacus"], &["abacus"]);

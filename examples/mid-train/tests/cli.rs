@@ -320,6 +320,18 @@ fn bad_input_is_named_and_nothing_is_written() {
     std::fs::write(world.path("unknown.toml"), "learning_rate = 1.0\n").unwrap();
     let unknown = world.path("unknown.toml").display().to_string();
     world.refused(&["--config", &unknown], &["unknown.toml", "learning_rate"]);
+    std::fs::write(world.path("smooth.toml"), "label_smoothing = 2.0\n").unwrap();
+    let smooth = world.path("smooth.toml").display().to_string();
+    world.refused(&["--config", &smooth], &["label_smoothing", "[0, 1)"]);
+    let empty = world.write("empty.jsonl", &[]);
+    world.refused(&["--input", &empty], &["no records in /", "empty.jsonl: nothing"]);
+    std::fs::create_dir(world.path("photos")).unwrap();
+    std::fs::write(world.path("photos/cat.txt"), "precious").unwrap();
+    for (name, said) in [("photos", "no model's"), ("base", "the run reads")] {
+        let output = world.path(name).display().to_string();
+        world.refused(&["--output", &output], &[name, said, "name another folder"]);
+    }
+    assert!(world.path("photos/cat.txt").exists() && world.path("base/config.json").exists());
     std::fs::remove_file(world.path("base/tokenizer_config.json")).unwrap();
     world.refused(&[], &["record 3", "chat template", "completion"]);
 }

@@ -39,6 +39,9 @@ fn results_do_not_depend_on_threads_and_a_second_run_is_refused() {
 
     let message = error(&quick(&one, &[]));
     assert!(message.contains("--resume") && message.contains("--overwrite"), "{message}");
+    let before = read(&one);
+    let message = error(&quick(&one, &["--resume", "--seed", "2"]));
+    assert!(message.contains("`seed` was 1") && read(&one) == before, "{message}");
 }
 
 #[test]

@@ -225,6 +225,13 @@ fn bad_input_is_refused_before_anything_is_written() {
         place.run(model, &[]).code(2).stderr(contains(message));
         assert!(!place.path("out.jsonl").exists(), "{message}");
     }
+    #[cfg(unix)]
+    {
+        let place = Place::new(std::slice::from_ref(&good));
+        std::os::unix::fs::symlink(place.path("in.jsonl"), place.path("out.jsonl")).unwrap();
+        place.run(&stories, &[]).code(2).stderr(contains("is the input: name another output"));
+        assert!(place.output().contains("Once"), "the input is as it was");
+    }
     let place = Place::new(&[good]);
     place.run(&stories, &["--device", "cuda:0"]).code(2).stderr(contains("cannot be used"));
     place.run(Path::new("nowhere"), &[]).code(2).stderr(contains("nowhere: no such folder"));

@@ -89,13 +89,25 @@ fn answer_only_and_policy() {
             .success()
             .stdout(predicate::str::contains("\"correct\""));
     }
+    for (text, what) in [
+        ("percentage = 1", "percentage"),
+        ("preset = \"loose\"", "found loose"),
+        ("relative_tolerance = -1", "relative_tolerance must be"),
+        ("relative_tolerance = inf", "relative_tolerance must be"),
+        ("significant_digits = 0", "significant_digits must be"),
+        ("max_bytes = 0", "max_bytes must be"),
+    ] {
+        let bad = file("bad.toml", text);
+        let refused = verify().arg("--policy").arg(bad).write_stdin(input).assert().code(2);
+        refused.stdout("").stderr(predicate::str::contains("bad.toml").and(predicate::str::contains(what)));
+    }
     verify()
         .arg("--policy")
-        .arg(file("bad.toml", "percentage = 1"))
-        .write_stdin(input)
+        .arg(file("near.toml", "relative_tolerance = 0.01"))
+        .write_stdin("{\"gold\":\"1000\",\"response\":\"\\\\boxed{1005}\"}\n")
         .assert()
-        .code(2)
-        .stderr(predicate::str::contains("percentage"));
+        .success()
+        .stdout(predicate::str::contains("within the relative tolerance"));
     let prose = "{\"id\":1,\"gold\":\"5\",\"response\":\"2 + 3 = 5, and 7 is not\"}\n";
     verify()
         .arg("--answer-only")
