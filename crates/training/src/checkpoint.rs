@@ -203,6 +203,9 @@ mod tests {
     fn files_that_come_change_their_name_and_go_do_not_disturb_the_syncing() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: String| folder.path().join(name);
+        // Listed, and never there to be opened.
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(at("nowhere".into()), at("gone".into())).unwrap();
         let written = syncing(folder.path(), || {
             for number in 0..300 {
                 fs::write(at(format!(".{number}.tmp")), vec![1; 10_000]).unwrap();
@@ -215,6 +218,7 @@ mod tests {
             Ok(7)
         });
         assert_eq!(written.unwrap(), 7);
+        let _ = fs::remove_file(at("gone".into()));
         assert_eq!(list(folder.path(), "").unwrap().len(), 200);
     }
 
