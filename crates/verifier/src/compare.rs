@@ -475,13 +475,10 @@ impl Work<'_> {
     }
 
     fn scalars(&mut self, x: &Scalar, y: &Scalar) -> Outcome {
-        // A collection of factorials of large numbers is compared a few times, not thousands of times.
-        if x.exact.is_none()
-            && y.exact.is_none()
-            && x.node.has_large_factorial()
-            && y.node.has_large_factorial()
-        {
-            self.pairs = self.pairs.saturating_sub(limits::COSTLY_PAIRS);
+        // A pair with factorials that are multiplied out counts for as many as their products.
+        if x.exact.is_none() && y.exact.is_none() {
+            let products = x.node.factorial_weight().saturating_add(y.node.factorial_weight());
+            self.pairs = self.pairs.saturating_sub(products);
         }
         // 5 (mod 12) and 5 (mod 11) are different classes, though both remainders are 5.
         if let (Node::Call(Func::Mod, v), Node::Call(Func::Mod, w)) = (&x.node, &y.node)

@@ -22,11 +22,9 @@ pub const STEPS: u64 = 200_000;
 pub const TERMS: i64 = 1 << 14;
 /// Most pairs compared when collections are matched without an order.
 pub const PAIRS: u64 = 1 << 12;
-/// How many pairs one pair with factorials of large numbers counts for.
-pub const COSTLY_PAIRS: u64 = PAIRS / 16;
 /// Most nodes of formulas that are compared many times over (functions by cases, lists and sums with dots).
 pub const REPEATED_NODES: usize = 400;
-/// Most bits of a number whose factorial stands in such formulas.
-pub const REPEATED_FACTORIAL_BITS: u64 = 10;
+/// Most products that the factorials in one such formula ask for.
+pub const REPEATED_FACTORIALS: u64 = 1023;
 /// Most readings of plus-minus signs in one answer.
 pub const SIGNS: usize = 16;

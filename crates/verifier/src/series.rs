@@ -29,7 +29,7 @@ fn is_small(terms: &[Node]) -> bool {
     terms.iter().all(|t| match t.size_within(left) {
         Some(n) => {
             left -= n;
-            !t.any(&mut |n| matches!(n, Node::Big(..))) && !t.has_large_factorial()
+            !t.any(&mut |n| matches!(n, Node::Big(..))) && t.factorial_weight() <= limits::REPEATED_FACTORIALS
         }
         None => false,
     })

@@ -1,6 +1,8 @@
 //! The syntax tree: what was written, before it is decided what it means.
 
-use crate::{lex::Delim, limits, number::Number, units::Unit};
+use num_traits::ToPrimitive;
+
+use crate::{lex::Delim, number::Number, units::Unit};
 
 /// A function of one or more arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -282,18 +284,23 @@ impl Node {
         })
     }
 
-    /// Whether it holds a factorial or binomial coefficient of a large number, or one inside another.
-    pub fn has_large_factorial(&self) -> bool {
-        let large = |n: &Node| match n {
-            Node::Num(n) => n.value.numer().bits() > limits::REPEATED_FACTORIAL_BITS,
-            n => matches!(n, Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, _)),
-        };
-        self.any(&mut |n| match n {
-            Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, v) => {
-                v.iter().any(|x| x.any(&mut |n| large(n)))
+    /// How many products its factorials and binomial coefficients ask for: the sum of the numerals in them.
+    pub fn factorial_weight(&self) -> u64 {
+        let mut weight = 0u64;
+        self.any(&mut |n| {
+            if let Node::Call(Func::Factorial | Func::DoubleFactorial | Func::Binom, arguments) = n {
+                for argument in arguments {
+                    argument.any(&mut |n| {
+                        if let Node::Num(n) = n {
+                            weight = weight.saturating_add(n.value.to_integer().to_u64().unwrap_or(u64::MAX));
+                        }
+                        false
+                    });
+                }
             }
-            _ => false,
-        })
+            false
+        });
+        weight
     }
 
     /// Whether some node of the tree satisfies the test.

@@ -344,7 +344,7 @@ impl<const N: usize> Domain for Real<N> {
             Func::Factorial | Func::DoubleFactorial => {
                 let n = Self::only_real(x)?.integer().filter(|n| *n >= 0).ok_or(Fail::Domain)?;
                 // A product of balls costs more than a step, and eight or more points ask for it again.
-                self.spend((n as u64).saturating_mul(20))?;
+                self.spend((n as u64).saturating_mul(80))?;
                 let step = if f == Func::Factorial { 1 } else { 2 };
                 let mut out = Ball::int(1);
                 let mut k = n;
@@ -361,7 +361,7 @@ impl<const N: usize> Domain for Real<N> {
                     return real(Ball::int(0));
                 }
                 let k = if n >= 0 { k.min(n - k) } else { k };
-                self.spend((k as u64).saturating_mul(40))?;
+                self.spend((k as u64).saturating_mul(400))?;
                 let mut out = Ball::int(1);
                 for j in 0..k {
                     out = out.mul(&Ball::int(n - j))?.div(&Ball::int(j + 1))?;
