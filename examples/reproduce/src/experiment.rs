@@ -16,7 +16,7 @@ use serde_json::json;
 use sft::Example;
 use training::{AdamWConfig, Interrupt, RunFolder, Schedule, read_json, stream};
 
-use crate::arms::{Arm, CONTROLS, MAIN, Start, Variant};
+use crate::arms::{Arm, MAIN, Start, Variant};
 use crate::measure::{self, ReadableSample, SetOutcome, is_correct, switch_prior};
 use crate::phase::{Phase, load, model_folder, once};
 use crate::recipe::{Recipe, Tuned};
@@ -33,8 +33,10 @@ pub struct Experiment {
     pub recipe: Recipe,
     /// Each seed has its own everything, pre-training included.
     pub seeds: Vec<u64>,
-    /// Whether the control arms run too.
-    pub controls: bool,
+    /// The control arms that run too.
+    pub controls: Vec<Arm>,
+    /// Whether the time to threshold is measured.
+    pub thresholds: bool,
     /// Number of threads.
     pub threads: usize,
     /// Where to compute.
@@ -88,8 +90,7 @@ pub struct SeedOutcome {
 impl Experiment {
     /// The arms of this run.
     pub fn arms(&self) -> Vec<Arm> {
-        let controls = if self.controls { &CONTROLS[..] } else { &[] };
-        MAIN.iter().chain(controls).copied().collect()
+        MAIN.iter().chain(&self.controls).copied().collect()
     }
 
     /// The fine-tuned models that the arms start from.
@@ -150,7 +151,7 @@ impl Experiment {
 
         let outcomes =
             self.seeds.iter().map(|seed| self.outcome(&text, *seed)).collect::<Result<Vec<_>>>()?;
-        let thresholds = if self.controls { self.thresholds(&text)? } else { Vec::new() };
+        let thresholds = if self.thresholds { self.thresholds(&text)? } else { Vec::new() };
         let results = results::collect(&self.recipe, &arms, &outcomes, thresholds);
         self.folder.write_json("results.json", &results)?;
         let times = times.into_inner().expect("no panic");

@@ -25,6 +25,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use training::{Environment, Existing, Interrupt, RunFolder};
 
+use crate::arms::{Arm, CONTROLS};
 use crate::experiment::Experiment;
 use crate::recipe::Recipe;
 
@@ -54,6 +55,9 @@ struct Arguments {
     /// Five seeds and all controls: about an hour on two cores
     #[arg(long)]
     full: bool,
+    /// Some of the control arms of --full beside the six arms of every run, as in wrong_rl,depth_rl
+    #[arg(long, value_name = "ARM", value_delimiter = ',', conflicts_with_all = ["full", "sweep"], value_parser = control)]
+    controls: Vec<Arm>,
     /// Try every setting of the recipe's sweep for every arm with RL instead of running the arms
     #[arg(long, conflicts_with = "quick")]
     sweep: bool,
@@ -138,13 +142,23 @@ fn run(arguments: &Arguments) -> Result<()> {
     let experiment = Experiment {
         recipe,
         seeds: (arguments.seed..arguments.seed + seeds).collect(),
-        controls: arguments.full,
+        controls: CONTROLS
+            .into_iter()
+            .filter(|arm| arguments.full || arguments.controls.contains(arm))
+            .collect(),
+        thresholds: arguments.full,
         threads,
         device,
         folder,
         interrupt: Interrupt::install(),
     };
     if arguments.sweep { experiment.sweep() } else { experiment.run() }
+}
+
+/// A control arm by its key.
+fn control(key: &str) -> Result<Arm> {
+    let found = CONTROLS.into_iter().find(|arm| arm.key == key);
+    found.with_context(|| format!("known are {}", CONTROLS.map(|arm| arm.key).join(", ")))
 }
 
 fn recipe(arguments: &Arguments) -> Result<Recipe> {

@@ -101,7 +101,7 @@ pub fn sample(
         max_new_tokens: longest(parts),
         temperature,
         eos: vec![text.eos],
-        max_rows: 256,
+        batch_size: 256,
         seed,
         ..Sampling::default()
     };

@@ -39,6 +39,15 @@ fn results_do_not_depend_on_threads_and_a_second_run_is_refused() {
 
     let message = error(&quick(&one, &[]));
     assert!(message.contains("--resume") && message.contains("--overwrite"), "{message}");
+    // A control arm joins a run that is done, and changes nothing else in it.
+    let added = quick(&two, &["--resume", "--controls", "wrong_rl,wrong_rl"]);
+    assert!(added.status.success(), "{added:?}");
+    let with: serde_json::Value = serde_json::from_str(&read(&two)).expect("JSON");
+    assert!(with["arms"]["wrong_rl"]["evals"]["hard"]["pass@1"]["mean"].is_number());
+    assert_eq!(with["arms"]["mid_rl"], results["arms"]["mid_rl"]);
+    let message = error(&quick(&two, &["--resume", "--controls", "worse_rl"]));
+    assert!(message.contains("worse_rl") && message.contains("wrong_rl, depth_rl"), "{message}");
+
     let before = read(&one);
     let message = error(&quick(&one, &["--resume", "--seed", "2"]));
     assert!(message.contains("`seed` was 1") && read(&one) == before, "{message}");
