@@ -148,6 +148,22 @@ pub fn kill_and_resume(kills: usize, log: &Path, mut start: impl FnMut() -> Comm
     println!("{kills} kills, {torn} of them while a checkpoint was written or removed");
 }
 
+/// Starts a program, sends it what Ctrl-C sends once `log` has so many lines, and waits for its end.
+///
+/// # Panics
+/// If it cannot be started, or ends before.
+#[cfg(unix)]
+pub fn interrupt_after(lines: usize, log: &Path, mut start: Command) -> std::process::Output {
+    let mut child = start.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    while std::fs::read_to_string(log).map_or(0, |text| text.lines().count()) < lines {
+        assert!(child.try_wait().expect("it has a status").is_none(), "it ended before {lines} lines");
+        sleep(Duration::from_millis(1));
+    }
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success(), "the signal is sent");
+    child.wait_with_output().expect("it is gone")
+}
+
 /// The steps that have a checkpoint, and the names of half-written ones.
 fn checkpoints(run: &Path) -> (Vec<u64>, Vec<String>) {
     let (mut steps, mut torn) = (Vec::new(), Vec::new());

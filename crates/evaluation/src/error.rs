@@ -23,7 +23,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A line of a data file is not what the reader expects.
-    #[error("{}:{line}: {problem}", path.display())]
+    #[error("{} line {line}: {problem}", path.display())]
     Line {
         /// The file.
         path: PathBuf,

@@ -40,7 +40,7 @@ fn faults_name_file_and_line() {
     ] {
         let (_folder, path) = file(&format!("{good}\n{second}\n"));
         let message = datasets::gsm8k(&path).unwrap_err().to_string();
-        assert!(message.contains("set.jsonl:2: ") && message.contains(expected), "{second}: {message}");
+        assert!(message.contains("set.jsonl line 2: ") && message.contains(expected), "{second}: {message}");
     }
     let (_folder, path) = file("\n");
     assert!(datasets::gsm8k(&path).unwrap_err().to_string().contains("no questions"));

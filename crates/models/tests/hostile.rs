@@ -217,9 +217,9 @@ fn errors_name_file_tensor_expected_and_found() {
     let cases: [(String, &[&str]); 8] = [
         (
             refusal(&|dir| config(dir, "architectures", json!(["GPT2LMHeadModel"]))),
-            &["GPT2LMHeadModel", "Qwen3ForCausalLM"],
+            &["config.json", "GPT2LMHeadModel", "Qwen3ForCausalLM"],
         ),
-        (refusal(&|dir| config(dir, "model_type", json!("qwen2"))), &["model_type", "llama"]),
+        (refusal(&|dir| config(dir, "model_type", json!("qwen2"))), &["config.json", "model_type", "llama"]),
         (
             refusal(&|dir| config(dir, "num_hidden_layers", json!(3))),
             &["model.safetensors", "model.layers.2", "missing"],

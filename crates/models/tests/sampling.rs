@@ -66,8 +66,8 @@ fn samples_do_not_depend_on_the_batch() {
     let all = generate(&model, &requests(), &sampling(), &mut ()).unwrap();
     assert!(all.iter().flatten().any(|s| s.finish == Finish::Stop));
     assert!(all.iter().flatten().any(|s| s.finish == Finish::Length));
-    for max_rows in [1, 2, 5] {
-        let other = generate(&model, &requests(), &Sampling { max_rows, ..sampling() }, &mut ()).unwrap();
+    for batch_size in [1, 2, 5] {
+        let other = generate(&model, &requests(), &Sampling { batch_size, ..sampling() }, &mut ()).unwrap();
         close(&all, &other);
     }
     let mut reversed = requests();
@@ -82,7 +82,7 @@ fn prompts_of_larger_models_read_alike_through_packed_weights() {
     let model = wide(&Device::flex());
     let all = generate(&model, &requests(), &sampling(), &mut ()).unwrap();
     let others = [
-        generate(&model, &requests(), &Sampling { max_rows: 1, ..sampling() }, &mut ()).unwrap(),
+        generate(&model, &requests(), &Sampling { batch_size: 1, ..sampling() }, &mut ()).unwrap(),
         generate(&wide(&Device::ndarray()), &requests(), &sampling(), &mut ()).unwrap(),
     ];
     others.iter().for_each(|other| close(&all, other));

@@ -23,7 +23,7 @@ pub enum Error {
         message: String,
     },
     /// A line of a JSONL file is not valid.
-    #[error("{path}, line {line}: {message}")]
+    #[error("{path} line {line}: {message}")]
     Line {
         /// The file.
         path: PathBuf,

@@ -255,7 +255,7 @@ fn batch_files_go_out_and_come_back() {
     // The next round holds what is still open.
     assert_eq!(write_batch(&mut open(), "m", &Default::default(), &out).unwrap(), 2);
     std::fs::write(&back, "{\"custom_id\": 3}\n").unwrap();
-    assert!(read_batch(&mut open(), &back).unwrap_err().to_string().contains("back.jsonl, line 1"));
+    assert!(read_batch(&mut open(), &back).unwrap_err().to_string().contains("back.jsonl line 1"));
     let short = result(ids[4], 200)
         .replace("\"choices\":[{", "\"choices\":[{\"index\":1,\"message\":{\"content\":\"\"}},{");
     std::fs::write(&back, short).unwrap();

@@ -140,7 +140,12 @@ pub(crate) fn check(path: &Path, step: u64) -> Result<(), Error> {
         }
         let found = content(&path.join(name))?;
         if found != *expected {
-            return Err(Error::damaged(path, format!("`{name}` has {found:?}, its manifest {expected:?}")));
+            let differs = if found.bytes == expected.bytes {
+                "is not what was written".to_owned()
+            } else {
+                format!("has {} bytes where {} were written", found.bytes, expected.bytes)
+            };
+            return Err(Error::damaged(path, format!("`{name}` {differs}")));
         }
     }
     Ok(())

@@ -135,6 +135,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error, with options under the names that a program's users know them by: pairs of a key here and theirs.
+    ///
+    /// ```
+    /// use training::Schedule;
+    /// let error = Schedule::constant(-1.0).check().unwrap_err().renamed(&[("peak", "lr")]);
+    /// assert_eq!(error.to_string(), "`lr` must be finite and at least 0, found -1");
+    /// ```
+    #[must_use]
+    pub fn renamed(mut self, names: &[(&str, &'static str)]) -> Self {
+        if let Self::Config { key, .. } = &mut self
+            && let Some((_, own)) = names.iter().find(|(from, _)| from == key)
+        {
+            *key = own;
+        }
+        self
+    }
+
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { action, path, source }

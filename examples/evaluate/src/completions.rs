@@ -85,11 +85,11 @@ impl Source {
 
 /// Reads completions: of every question some, of none twice the same sample.
 fn read(path: &Path, questions: &[Question], config: &Config) -> Result<Vec<Completion>> {
-    let all: Vec<Completion> = training::read_jsonl(path)?;
+    let all: Vec<training::Line<Completion>> = training::read_lines(path)?;
     let mut counts: BTreeMap<&str, usize> = questions.iter().map(|q| (q.id.as_str(), 0)).collect();
     let mut seen = HashSet::new();
-    for (number, one) in all.iter().enumerate() {
-        let place = format!("{} record {}", path.display(), number + 1);
+    for training::Line { number, record: one } in &all {
+        let place = format!("{} line {number}", path.display());
         ensure!(
             seen.insert((one.id.as_str(), one.sample)),
             "{place}: sample {} of `{}` was given before",
@@ -111,7 +111,8 @@ fn read(path: &Path, questions: &[Question], config: &Config) -> Result<Vec<Comp
         );
     }
     let asked: HashSet<&str> = questions.iter().map(|q| q.id.as_str()).collect();
-    Ok(all.into_iter().filter(|one| asked.contains(one.id.as_str())).collect())
+    let all = all.into_iter().map(|line| line.record);
+    Ok(all.filter(|one| asked.contains(one.id.as_str())).collect())
 }
 
 /// Completions of every question, in order; those already in the journal are not asked again. `None` when interrupted.

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     config: Option<PathBuf>,
     /// Go on where a killed run ended.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
     /// Replace an existing run folder.
     #[arg(long)]
@@ -109,11 +109,11 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_new_tokens: Option<usize>,
     /// Temperature [default: 0 with one sample, else 1].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     /// Nucleus mass [default: 1].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     top_p: Option<f64>,
 }
@@ -298,7 +298,7 @@ impl Config {
             temperature: self.temperature(),
             top_p: self.top_p,
             max_new_tokens: self.max_new_tokens,
-            max_rows: self.batch_size,
+            batch_size: self.batch_size,
             seed: self.seed,
             ..Sampling::default()
         }

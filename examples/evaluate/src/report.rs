@@ -68,8 +68,8 @@ pub struct Results {
     /// `pass@k` by name, with 95 % bootstrap intervals over questions.
     #[serde(flatten)]
     pub pass: BTreeMap<String, Interval>,
-    /// Share of completions that a token limit cut.
-    pub truncated: f64,
+    /// Share of completions that a token limit cut, of those that say why they ended.
+    pub truncated: Option<f64>,
     /// Share of completions in which no answer was found.
     pub unparsed: f64,
     /// Gold answers that cannot be read: their questions count as not solved.
@@ -97,6 +97,9 @@ impl Results {
         let share = |of: &dyn Fn(&Judged) -> bool| {
             judged.iter().filter(|one| of(one)).count() as f64 / judged.len().max(1) as f64
         };
+        let ends: Vec<&str> =
+            judged.iter().filter_map(|one| one.completion.finish_reason.as_deref()).collect();
+        let cut = ends.iter().filter(|end| **end == "length").count();
         let verdict = |name: &'static str| move |one: &Judged| one.verification.verdict.name() == name;
         let counts: Vec<usize> = judged.iter().filter_map(|one| one.completion.tokens).collect();
         Self {
@@ -104,7 +107,7 @@ impl Results {
             questions: per_question.len(),
             completions: judged.len(),
             pass: curve.iter().map(|(k, interval)| (format!("pass@{k}"), *interval)).collect(),
-            truncated: share(&|one| one.completion.finish_reason.as_deref() == Some("length")),
+            truncated: (!ends.is_empty()).then(|| cut as f64 / ends.len() as f64),
             unparsed: share(&verdict("unparsed_response")),
             unparsed_gold: judged.iter().filter(|one| verdict("unparsed_gold")(one)).count(),
             tokens: (!counts.is_empty()).then(|| counts.iter().sum::<usize>() as f64 / counts.len() as f64),
@@ -125,16 +128,18 @@ impl Results {
     /// One sentence beside the table.
     pub fn sentence(&self) -> String {
         let tokens = self.tokens.map_or(String::new(), |tokens| format!(", {tokens:.0} tokens on average"));
+        let cut = self
+            .truncated
+            .map_or(String::new(), |share| format!(" {:.0} % cut by the token limit,", 100.0 * share));
         let gold = match self.unparsed_gold {
             0 => String::new(),
             n => format!("; the gold answers of {n} completions cannot be read"),
         };
         format!(
-            "{}: {} questions, {} completions{tokens}; {:.0} % cut by the token limit, no answer found in {:.0} %{gold}",
+            "{}: {} questions, {} completions{tokens};{cut} no answer found in {:.0} %{gold}",
             self.benchmark,
             self.questions,
             self.completions,
-            100.0 * self.truncated,
             100.0 * self.unparsed
         )
     }

@@ -214,6 +214,8 @@ fn registered_benchmarks_are_read_by_name_and_by_hub_id() {
     for name in ["gsm8k", "openai/gsm8k"] {
         let said = success(&world.run("run", &["--completions", &file, "--benchmark", name, "--overwrite"]));
         assert!(said.starts_with("GSM8K: 1 questions") && said.contains("1.000"), "{said}");
+        // Nothing says why this completion ended, so nothing is said of it.
+        assert!(!said.contains("cut by") && world.results("run")["truncated"].is_null(), "{said}");
     }
 }
 
@@ -229,15 +231,15 @@ fn bad_input_is_named_and_nothing_is_written() {
     world.refused(&["--model", &model, "--k", "8"], &["pass@8", "--samples"]);
     world.refused(&["--model", &model, "--max-new-tokens", "500"], &["q0", "512", "max_new_tokens"]);
     let unanswered = world.write("unanswered.jsonl", &[json!({"id": "q", "question": "?"})]);
-    world.refused(&["--model", &model, "--data", &unanswered], &["unanswered.jsonl:1", "answer"]);
+    world.refused(&["--model", &model, "--data", &unanswered], &["unanswered.jsonl line 1", "answer"]);
     std::fs::write(world.path("bad.jsonl"), "{\"id\": \"q0\", \"completion\": \"a\"}\n{\n").unwrap();
     world.refused(&["--completions", &world.text("bad.jsonl")], &["bad.jsonl", "2"]);
     let some = world.write("some.jsonl", &completions()[..6]);
     world.refused(&["--completions", &some], &["q3", "0 completions"]);
     let twice = world.write("twice.jsonl", &[completions(), completions()].concat());
-    world.refused(&["--completions", &twice], &["record 9", "q0"]);
+    world.refused(&["--completions", &twice], &["line 9", "q0"]);
     let strange = world.write("strange.jsonl", &[json!({"id": "other", "completion": ""})]);
-    world.refused(&["--completions", &strange], &["record 1", "other"]);
+    world.refused(&["--completions", &strange], &["line 1", "other"]);
     std::fs::write(world.path("unknown.toml"), "sample = 1\n").unwrap();
     world.refused(&["--config", &world.text("unknown.toml")], &["unknown.toml", "sample"]);
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use polya_prompts::batch::{read_batch, write_batch};
 use polya_prompts::client::{BlockingClient, Client, ClientConfig};
 use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest, run};
+use training::Interrupt;
 
 use crate::local::{self, Locals};
 use crate::settings::Resolved;
@@ -39,7 +40,17 @@ pub fn check(settings: &Resolved, locals: &Locals, journal: &Path) -> Result<()>
 const NO_SOURCE: &str =
     "no source of candidates: give --model, --endpoint and --model-name, --batch-out, --batch-in or --merge";
 
-/// Asks what the journal lacks. `None` when a batch file was written and its results are awaited.
+/// What came of asking.
+pub enum Asked {
+    /// Everything was asked, at this cost.
+    All(Cost),
+    /// A batch file was written, and its results are awaited.
+    Later,
+    /// Ctrl-C: the journal holds what was answered before.
+    Interrupted,
+}
+
+/// Asks what the journal lacks.
 pub fn generate(
     settings: &Resolved,
     locals: &Locals,
@@ -47,7 +58,7 @@ pub fn generate(
     plan: &Plan,
     render: &Render<'_>,
     journal: &Path,
-) -> Result<Option<Cost>> {
+) -> Result<Asked> {
     let written = settings.as_written();
     let sampling = settings.sampling_for(family);
     let (source, model) = match (locals.writer(), &settings.client) {
@@ -65,7 +76,7 @@ pub fn generate(
     if let Some(path) = &written.batch_out {
         let n = write_batch(&mut scheduler, &model, &sampling, path)?;
         eprintln!("wrote {n} requests to {}; give the results back with --batch-in", path.display());
-        return Ok(None);
+        return Ok(Asked::Later);
     }
     if let Some(path) = &written.batch_in {
         let report = read_batch(&mut scheduler, path)?;
@@ -73,36 +84,34 @@ pub fn generate(
             "read {} answers; {} failed, {} missing, {} of other requests",
             report.completed, report.failed, report.missing, report.unknown
         );
-        return Ok(Some(scheduler.finish()?));
+        return Ok(Asked::All(scheduler.finish()?));
     }
+    let interrupt = Interrupt::install();
+    let bar = progress(&scheduler);
+    let after = |s: &Scheduler<'_>| {
+        bar.set_position(s.cost().candidates as u64);
+        !interrupt.is_raised()
+    };
     if let Some(local) = locals.writer() {
         let mut writer = Writer::new(local, local::sampling(&sampling, settings)?, sampling.stop, false);
         // What a batch holds is lost when the run is killed, so it is no more than runs at once.
         let batch = settings.rows().div_ceil(settings.plan.samples.max(1));
-        let bar = progress(&scheduler);
-        let result = run(&mut scheduler, &mut writer, batch, |s| {
-            bar.set_position(s.cost().candidates as u64);
-            true
-        });
-        bar.finish_and_clear();
+        let result = run(&mut scheduler, &mut writer, batch, after);
         result.context("hint: everything written so far is kept; run the same command again to go on")?;
-        return Ok(Some(scheduler.finish()?));
-    }
-    let Some(client) = &settings.client else {
-        if scheduler.is_done() {
-            return Ok(Some(scheduler.finish()?));
-        }
+    } else if let Some(client) = &settings.client {
+        let client = BlockingClient::new(Client::new(ClientConfig { sampling, ..client.clone() })?)?;
+        let result = client.run(&mut scheduler, after);
+        result.context("hint: everything answered so far is kept; run the same command again to go on")?;
+    } else if !scheduler.is_done() {
         bail!(NO_SOURCE);
-    };
-    let client = BlockingClient::new(Client::new(ClientConfig { sampling, ..client.clone() })?)?;
-    let bar = progress(&scheduler);
-    let result = client.run(&mut scheduler, |s| {
-        bar.set_position(s.cost().candidates as u64);
-        true
-    });
+    }
     bar.finish_and_clear();
-    result.context("hint: everything answered so far is kept; run the same command again to go on")?;
-    Ok(Some(scheduler.finish()?))
+    let (done, cost) = (scheduler.is_done(), scheduler.finish()?);
+    if !done && interrupt.is_raised() {
+        eprintln!("stopped after {} candidates; the same command goes on", cost.candidates);
+        return Ok(Asked::Interrupted);
+    }
+    Ok(Asked::All(cost))
 }
 
 fn progress(scheduler: &Scheduler<'_>) -> ProgressBar {

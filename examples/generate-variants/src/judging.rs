@@ -219,7 +219,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<HashMap<String, Option<T>>> 
             break;
         }
         let parsed: Line<T> =
-            serde_json::from_str(&line).with_context(|| format!("{}, line {number}", path.display()))?;
+            serde_json::from_str(&line).with_context(|| format!("{} line {number}", path.display()))?;
         known.insert(parsed.key, parsed.answer);
         whole += read as u64;
     }

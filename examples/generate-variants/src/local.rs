@@ -90,7 +90,7 @@ pub fn sampling(server: &ServerSampling, settings: &Resolved) -> Result<Sampling
         temperature: server.temperature,
         top_p: server.top_p,
         max_new_tokens: server.max_tokens,
-        max_rows: settings.rows(),
+        batch_size: settings.rows(),
         seed: settings.seed(),
         ..Sampling::default()
     })

@@ -23,6 +23,7 @@ use polya_prompts::{
     Budget, Cost, Family, Graded, Plan, Prompt, Render, Selected, grade, select, training_example, variants,
 };
 
+use crate::candidates::Asked;
 use crate::local::Locals;
 use crate::report::Report;
 use crate::settings::{Args, Resolved};
@@ -32,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match Args::parse().resolve().and_then(|settings| run(&settings)) {
-        Ok(complete) => ExitCode::from(u8::from(!complete)),
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
@@ -40,8 +41,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs everything; `false` when some requests failed, so that another run is needed.
-fn run(settings: &Resolved) -> Result<bool> {
+/// Runs everything. Exit code 1 says that some requests failed, so that another run is needed, and 130 that this one was
+/// interrupted.
+fn run(settings: &Resolved) -> Result<ExitCode> {
     // Questions, approaches and the plan: everything is checked before the first request.
     let family = settings.family()?;
     let questions = questions::read(&settings.input)?;
@@ -72,9 +74,11 @@ fn run(settings: &Resolved) -> Result<bool> {
     let mut costs = Vec::new();
     let mut journals = vec![journal.clone()];
     if settings.merge.is_empty() {
-        let cost = candidates::generate(settings, &locals, &family, &plan, &render, &journal)?;
-        let Some(cost) = cost else { return Ok(true) };
-        costs.push(cost);
+        match candidates::generate(settings, &locals, &family, &plan, &render, &journal)? {
+            Asked::All(cost) => costs.push(cost),
+            Asked::Later => return Ok(ExitCode::SUCCESS),
+            Asked::Interrupted => return Ok(ExitCode::from(130)),
+        }
     } else {
         let merged = merge_journals(&settings.merge, &journal)?;
         eprintln!("merged {merged} requests of {} journals", settings.merge.len());
@@ -88,10 +92,14 @@ fn run(settings: &Resolved) -> Result<bool> {
         let second = plan.rationalise(&family, &solved)?;
         if !second.cells().is_empty() {
             let hinted = run_dir.join("rationalised.jsonl");
-            if let Some(cost) = candidates::generate(settings, &locals, &family, &second, &render, &hinted)? {
-                costs.push(cost);
-                selection.take(&second, std::slice::from_ref(&hinted))?;
-                journals.push(hinted);
+            match candidates::generate(settings, &locals, &family, &second, &render, &hinted)? {
+                Asked::All(cost) => {
+                    costs.push(cost);
+                    selection.take(&second, std::slice::from_ref(&hinted))?;
+                    journals.push(hinted);
+                }
+                Asked::Later => {}
+                Asked::Interrupted => return Ok(ExitCode::from(130)),
             }
         }
     }
@@ -107,7 +115,7 @@ fn run(settings: &Resolved) -> Result<bool> {
         eprintln!("{failures} requests failed{}", first.unwrap_or_default());
         eprintln!("hint: run the same command again; only what is missing is asked.");
     }
-    Ok(failures == 0)
+    Ok(ExitCode::from(u8::from(failures > 0)))
 }
 
 /// Questions graded, judged and selected at once.
@@ -216,6 +224,13 @@ struct Output {
     path: PathBuf,
     temporary: PathBuf,
     writer: BufWriter<File>,
+}
+
+impl Drop for Output {
+    /// What is not whole leaves nothing behind; a whole one has its own name by now.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.temporary);
+    }
 }
 
 impl Output {

@@ -14,7 +14,7 @@ pub fn read(path: &Path) -> Result<Vec<Question>> {
         bail!("{} has no questions", path.display());
     }
     let question = |line: training::Line<Map<String, Value>>| {
-        one(line.record).with_context(|| format!("{}, line {}", path.display(), line.number))
+        one(line.record).with_context(|| format!("{} line {}", path.display(), line.number))
     };
     lines.into_iter().map(question).collect()
 }

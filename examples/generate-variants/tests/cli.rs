@@ -228,6 +228,37 @@ fn kills_lose_at_most_what_was_in_flight() {
     assert!(asked <= whole + 2 * kills(), "{asked} requests for {whole}, killed {} times", kills());
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_was_answered_and_the_same_command_goes_on() {
+    let w = World::new();
+    w.runtime.block_on(Mock::given(method("POST")).respond_with(Slow).with_priority(1).mount(&w.server));
+    let uri = format!("{}/v1", w.server.uri());
+    let start = |output: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_generate-variants"));
+        command.current_dir(w.dir.path()).args(["--input", "questions.jsonl", "--endpoint", &uri]);
+        command.args(["--output", output, "--model-name", "m", "--samples", "1", "--concurrency", "2"]);
+        command
+    };
+    good(&start("whole.jsonl").output().unwrap());
+    let output = tests::interrupt_after(3, &w.path("stopped.run/candidates.jsonl"), start("stopped.jsonl"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let answered = lines(&w.path("stopped.run/candidates.jsonl")).len();
+    assert!(
+        said.contains(&format!("stopped after {answered} candidates; the same command goes on")),
+        "{said}"
+    );
+    let whole = lines(&w.path("whole.run/candidates.jsonl")).len();
+    assert!((3..whole).contains(&answered), "{answered} of {whole}");
+    assert!(!w.path("stopped.jsonl").exists());
+    good(&start("stopped.jsonl").output().unwrap());
+    assert_eq!(
+        std::fs::read(w.path("stopped.jsonl")).unwrap(),
+        std::fs::read(w.path("whole.jsonl")).unwrap()
+    );
+}
+
 #[test]
 fn failing_requests_leave_exit_code_one_and_a_hint() {
     let w = World::new();

@@ -118,7 +118,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let Sampling {
-            temperature, top_p, min_p, repetition_penalty, max_new_tokens, seed, max_rows, ..
+            temperature, top_p, min_p, repetition_penalty, max_new_tokens, seed, batch_size, ..
         } = Sampling::default();
         Self {
             model: PathBuf::new(),
@@ -133,7 +133,7 @@ impl Default for Config {
             stop: Vec::new(),
             samples: 1,
             seed,
-            batch_size: max_rows,
+            batch_size,
             device: "cpu".into(),
             dtype: "f32".into(),
             logprobs: false,
@@ -166,7 +166,7 @@ impl Config {
             max_new_tokens: self.max_new_tokens,
             eos: eos.to_vec(),
             seed: self.seed,
-            max_rows: self.batch_size,
+            batch_size: self.batch_size,
             ..Sampling::default()
         }
     }

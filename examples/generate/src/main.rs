@@ -13,7 +13,7 @@ use config::{Args, Config};
 use models::{LoadOptions, Pretrained, Prompt, Request, StopTexts, Task, TemplateValue, generate};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use training::{Appended, Line, Progress, read_lines};
+use training::{Appended, Interrupt, Line, Progress, read_lines};
 use writer::Writer;
 
 #[global_allocator]
@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
@@ -40,7 +40,7 @@ struct Record {
     rest: Map<String, Value>,
 }
 
-fn run(args: &Args) -> Result<()> {
+fn run(args: &Args) -> Result<ExitCode> {
     // Everything is read and checked before anything is written.
     let config = args.resolve()?;
     let device = training::device(&config.device)?;
@@ -62,7 +62,7 @@ fn run(args: &Args) -> Result<()> {
     let total = lines.len() * config.samples;
     if written.len() == total {
         eprintln!("{} is complete: {total} samples", config.output.display());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
 
     // Lines that are done are left out; one that is half done is sampled again, which gives the same samples.
@@ -70,17 +70,23 @@ fn run(args: &Args) -> Result<()> {
     let progress = Progress::new("generate", total as u64, written.len() as u64);
     let (before, half) = (first * config.samples, written.len() % config.samples);
     let lines = &lines[first..];
-    let mut writer = Writer::new(output, lines, (before, half), &stops, tokenizer, &config, progress);
+    let interrupt = Interrupt::install();
+    let mut writer =
+        Writer::new(output, lines, (before, half), &stops, tokenizer, &config, progress, interrupt.clone());
     let sampling = config.sampling(pretrained.eos());
     // Results stay in memory until a call ends, so one call takes a part of a long input.
-    let part = (64 * sampling.max_rows).div_ceil(config.samples);
+    let part = (64 * sampling.batch_size).div_ceil(config.samples);
     for (index, requests) in requests[first..].chunks(part).enumerate() {
         writer.begin(index * part);
         generate(&pretrained.model, requests, &sampling, &mut writer)?;
         writer.check()?;
+        if interrupt.is_raised() && writer.written() < total {
+            eprintln!("stopped after {} of {total} samples; the same command goes on", writer.written());
+            return Ok(ExitCode::from(130));
+        }
     }
     writer.finish();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn read(config: &Config) -> Result<Vec<Line<Record>>> {

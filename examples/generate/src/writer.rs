@@ -7,7 +7,7 @@ use anyhow::Result;
 use models::{Finish, Flow, Sample, Sampled, StopTexts, Tokenizer, Watch};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use training::{Appended, Line, Progress};
+use training::{Appended, Interrupt, Line, Progress};
 
 use crate::Record;
 use crate::config::Config;
@@ -37,6 +37,7 @@ pub struct Writer<'a> {
     tokenizer: &'a Tokenizer,
     config: &'a Config,
     progress: Progress,
+    interrupt: Interrupt,
     started: Instant,
     /// Samples that ended, by place.
     waiting: BTreeMap<usize, Sample>,
@@ -63,6 +64,7 @@ impl<'a> Writer<'a> {
         tokenizer: &'a Tokenizer,
         config: &'a Config,
         progress: Progress,
+        interrupt: Interrupt,
     ) -> Self {
         Self {
             output,
@@ -71,6 +73,7 @@ impl<'a> Writer<'a> {
             tokenizer,
             config,
             progress,
+            interrupt,
             started: Instant::now(),
             waiting: BTreeMap::new(),
             next: written,
@@ -90,6 +93,11 @@ impl<'a> Writer<'a> {
     /// What went wrong in writing, if anything did.
     pub fn check(&mut self) -> Result<()> {
         self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// How many samples the file holds.
+    pub fn written(&self) -> usize {
+        self.before + self.next
     }
 
     pub fn finish(&self) {
@@ -120,12 +128,14 @@ impl<'a> Writer<'a> {
 impl Watch for Writer<'_> {
     fn token(&mut self, sampled: Sampled<'_>) -> Flow {
         self.tokens += 1;
-        if self.failed.is_some() || self.stops.hit(sampled.tokens) { Flow::Stop } else { Flow::Continue }
+        let leaving = self.failed.is_some() || self.interrupt.is_raised();
+        if leaving || self.stops.hit(sampled.tokens) { Flow::Stop } else { Flow::Continue }
     }
 
     fn finished(&mut self, request: usize, sample: usize, result: &Sample) {
         let place = (self.first + request) * self.config.samples + sample;
-        if self.failed.is_some() || place < self.next {
+        // Samples that an interruption cut short are none.
+        if self.failed.is_some() || self.interrupt.is_raised() || place < self.next {
             return;
         }
         self.waiting.insert(place, result.clone());

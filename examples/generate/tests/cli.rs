@@ -32,10 +32,15 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    fn run(&self, model: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
-        let mut command = Command::cargo_bin("generate").unwrap();
+    fn command(&self, model: &Path, args: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_generate"));
         command.arg("--model").arg(model).arg("--input").arg(self.path("in.jsonl"));
-        command.arg("--output").arg(self.path("out.jsonl")).args(args).assert()
+        command.arg("--output").arg(self.path("out.jsonl")).args(args);
+        command
+    }
+
+    fn run(&self, model: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
+        Command::from_std(self.command(model, args)).assert()
     }
 
     fn output(&self) -> String {
@@ -166,6 +171,24 @@ fn samples_do_not_depend_on_the_batch_and_a_killed_run_resumes() {
         .run(&stories(), &args)
         .code(2)
         .stderr(contains("out.jsonl line 1").and(contains("name another output")));
+    assert_eq!(place.output(), whole);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_whole_samples_and_the_same_command_goes_on() {
+    let input: String = (0..60).map(|id| format!("{{\"id\": {id}, \"prompt\": \"Once\"}}\n")).collect();
+    let args = ["--temperature", "0.8", "--max-new-tokens", "200", "--batch-size", "4"];
+    let place = Place::new(&input);
+    place.run(&stories(), &args).success();
+    let whole = place.output();
+    fs::remove_file(place.path("out.jsonl")).unwrap();
+    let output = tests::interrupt_after(3, &place.path("out.jsonl"), place.command(&stories(), &args));
+    let (said, left) = (String::from_utf8_lossy(&output.stderr), place.output());
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(whole.starts_with(&left) && left.len() < whole.len() && left.ends_with('\n'), "{left}");
+    assert!(said.contains(&format!("stopped after {} of 60 samples", left.lines().count())), "{said}");
+    place.run(&stories(), &args).success();
     assert_eq!(place.output(), whole);
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Parser;
 use models::{LoraConfig, Precision, Sampling};
 use policy_gradient::advantage::{GroupConfig, Singleton};
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long)]
     config: Option<PathBuf>,
     /// Go on from the run folder's last checkpoint.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
     /// Replace an existing run folder.
     #[arg(long)]
@@ -67,7 +67,7 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_rank: Option<usize>,
     /// Scale of the adapters' updates: alpha / rank [default: 16].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_alpha: Option<f64>,
     /// Projections that get adapters [default: q_proj k_proj v_proj o_proj gate_proj up_proj down_proj].
@@ -127,15 +127,15 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_new_tokens: Option<usize>,
     /// Temperature of sampling, and of the probabilities that are learned [default: 1].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     /// Peak learning rate [default: 1e-6].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr: Option<f64>,
     /// Weight of the KL term, in the loss or with PPO in the reward [default: 0, no reference model].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl: Option<f64>,
     /// Folder of the reference model [default: that of --model; with adapters, the model without them].
@@ -143,7 +143,7 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<PathBuf>,
     /// Weight of the entropy bonus [default: 0].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     entropy: Option<f64>,
     /// Steps between checkpoints [default: 20].
@@ -289,6 +289,7 @@ impl Args {
         ensure!(!config.model.as_os_str().is_empty(), "no model: name a Hugging Face folder with --model");
         ensure!(!config.input.is_empty(), "no questions: name a JSONL file with --input");
         let counts = [
+            ("steps", config.steps as usize),
             ("questions", config.questions),
             ("samples", config.samples),
             ("max_new_tokens", config.max_new_tokens),
@@ -306,9 +307,25 @@ impl Args {
             "`temperature` must be above 0, found {}: a greedy group has no variety to learn from",
             config.temperature
         );
+        let responses = config.questions.saturating_mul(config.samples);
+        ensure!(
+            config.minibatches <= responses,
+            "`minibatches` is {}, and a step has {responses} responses: give each at least one",
+            config.minibatches
+        );
+        ensure!(
+            config.kl >= 0.0 && config.kl.is_finite(),
+            "`kl` must be finite and at least 0, found {}: it weighs a penalty",
+            config.kl
+        );
+        ensure!(config.entropy.is_finite(), "`entropy` must be finite, found {}", config.entropy);
+        ensure!(
+            config.reference.is_none() || config.kl > 0.0,
+            "`reference` is given, and `kl` is 0: give the KL term a weight, or leave it out"
+        );
         config.rewards.check(config.max_new_tokens)?;
         config.adamw().check()?;
-        config.schedule().check()?;
+        config.schedule().check().map_err(|error| error.renamed(&[("peak", "lr")]))?;
         config.settle_algorithm()?;
         config.settle_lora()?;
         Ok(config)
@@ -335,7 +352,7 @@ impl Config {
         }
         let ppo = self.ppo.get_or_insert_default().clone();
         ppo.check()?;
-        self.value_schedule(&ppo).check().context("`ppo.value_lr`")?;
+        self.value_schedule(&ppo).check().map_err(|error| error.renamed(&[("peak", "ppo.value_lr")]))?;
         ensure!(
             self.advantage == GroupConfig::default(),
             "`advantage` compares within groups, and `algorithm` is ppo: leave it out, or ask for grpo"
@@ -404,7 +421,7 @@ impl Config {
         Sampling {
             temperature: self.temperature,
             max_new_tokens: self.max_new_tokens,
-            max_rows: self.batch_size,
+            batch_size: self.batch_size,
             seed: self.seed,
             ..Sampling::default()
         }

@@ -104,6 +104,13 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     } else if first {
         let prompt = speech.tokenizer().decode(&rollouts::task_at(&tasks, 0, config.seed).prompt, false)?;
         eprintln!("{} questions; the first prompt:\n  {}", tasks.len(), prompt.replace('\n', "\n  "));
+        if config.questions > tasks.len() {
+            eprintln!(
+                "warning: a step asks {} questions and there are {}: some are asked more than once in it",
+                config.questions,
+                tasks.len()
+            );
+        }
     }
     learner = learner.broadcast(workers);
 

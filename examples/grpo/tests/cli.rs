@@ -370,9 +370,9 @@ fn bad_input_is_named_and_nothing_is_written() {
     let world = World::new();
     world.refused(&["--model", "/nowhere"], &["error: /nowhere: no such folder"]);
     let bad = world.write("bad.jsonl", "{\"question\": \"1 + 1 = ?\", \"answer\": \"2\"}\n{\"question\": \n");
-    world.refused(&["--input", &bad], &["bad.jsonl:2"]);
+    world.refused(&["--input", &bad], &["bad.jsonl line 2"]);
     let unanswered = world.write("unanswered.jsonl", "{\"id\": \"lonely\", \"question\": \"1 + 1 = ?\"}\n");
-    world.refused(&["--input", &unanswered], &["unanswered.jsonl:1", "answer"]);
+    world.refused(&["--input", &unanswered], &["unanswered.jsonl line 1", "answer"]);
     let long = json!({"id": "long", "question": "1 + ".repeat(200), "answer": "200"}).to_string();
     let long = world.write("long.jsonl", &long);
     world.refused(&["--input", &long], &["`long`", "512", "max_new_tokens"]);
@@ -388,6 +388,12 @@ fn bad_input_is_named_and_nothing_is_written() {
     }
     assert!(world.path("photos/cat.txt").exists() && world.path("base/config.json").exists());
     world.refused(&["--samples", "0"], &["samples"]);
+    world.refused(&["--steps", "0"], &["steps"]);
+    world.refused(&["--kl", "-1"], &["`kl`", "at least 0"]);
+    world.refused(&["--reference", &world.path("base").display().to_string()], &["`reference`", "`kl` is 0"]);
+    world.refused(&["--minibatches", "1000"], &["`minibatches` is 1000", "responses"]);
+    world.refused(&["--lr", "-1"], &["`lr`", "at least 0"]);
+    world.refused(&["--resume", "--overwrite"], &["--resume", "--overwrite"]);
     world.refused(&["--temperature", "0"], &["temperature"]);
     world.refused(&["--device", "abacus"], &["abacus"]);
 }

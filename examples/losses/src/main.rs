@@ -87,9 +87,9 @@ fn run(args: &Args) -> Result<()> {
             Ok(result) => result,
             Err(Failure::Record(problem)) => {
                 out.flush()?;
-                bail!("{name}:{line}: {problem}");
+                bail!("{name} line {line}: {problem}");
             }
-            Err(Failure::Refused(refusal)) => bail!("{name}:{line}: {refusal}"),
+            Err(Failure::Refused(refusal)) => bail!("{name} line {line}: {refusal}"),
         };
         refused += usize::from(result.get("error").is_some());
         // One order of the keys, whatever the map's own is.

@@ -55,7 +55,7 @@ fn cotangents_weigh_the_outputs() {
         .write_stdin(record(json!({"nothing": [[1.0]]})).to_string())
         .assert()
         .code(2)
-        .stderr(contains("standard input:1: `nothing` has a cotangent but is no differentiable output"));
+        .stderr(contains("standard input line 1: `nothing` has a cotangent but is no differentiable output"));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn bad_lines_name_their_place_and_exit_with_2() {
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("{good}\n\n{bad}\n")).unwrap();
-        let place = format!("{}:3: ", file.path().display());
+        let place = format!("{} line 3: ", file.path().display());
         losses().arg(file.path()).assert().code(2).stderr(contains(place)).stderr(contains(message));
     }
 }

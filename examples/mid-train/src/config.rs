@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long)]
     config: Option<PathBuf>,
     /// Go on from the run folder's last checkpoint.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
     /// Replace an existing run folder.
     #[arg(long)]
@@ -78,7 +78,7 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
     /// Peak learning rate [default: 2e-5].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr: Option<f64>,
     /// Rows per micro-batch [default: 4].
@@ -89,7 +89,7 @@ struct Flags {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     accumulate: Option<usize>,
-    /// Tokens per example at most; longer ones keep their start [default: 1024].
+    /// Tokens per example at most, and never more than the model has positions; longer ones keep their start [default: 1024].
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_length: Option<usize>,
@@ -239,11 +239,12 @@ impl Config {
         NonFinitePolicy::skipping(self.skip_at_most)
     }
 
-    pub fn prepare(&self, vocabulary: usize) -> PrepareConfig {
+    /// No example is longer than the model's positions, whatever `max_length` permits.
+    pub fn prepare(&self, model: &models::Config) -> PrepareConfig {
         PrepareConfig {
-            max_length: Some(self.max_length),
+            max_length: Some(self.max_length.min(model.max_positions)),
             truncation: self.truncation,
-            vocabulary: Some(vocabulary),
+            vocabulary: Some(model.vocab_size),
         }
     }
 

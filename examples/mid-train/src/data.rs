@@ -32,8 +32,8 @@ pub fn read(files: &[PathBuf], config: &Config) -> Result<(Vec<Line>, usize)> {
     let mut seen = HashSet::new();
     let mut wrong = 0;
     for path in files {
-        for (number, object) in training::read_jsonl::<Map<String, Value>>(path)?.into_iter().enumerate() {
-            let place = format!("{} record {}", path.display(), number + 1);
+        for training::Line { number, record: object } in training::read_lines::<Map<String, Value>>(path)? {
+            let place = format!("{} line {number}", path.display());
             if let Some(id) = object.get("id") {
                 let part = |key: &str| object.get(key).cloned().unwrap_or(Value::Null);
                 let key = json!([id, part("approach"), part("sample")]).to_string();
@@ -48,7 +48,8 @@ pub fn read(files: &[PathBuf], config: &Config) -> Result<(Vec<Line>, usize)> {
         }
     }
     let names = || files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
-    ensure!(!lines.is_empty(), "no records in {}: nothing to learn from", names());
+    let marked = if wrong > 0 { " that is marked as correct (`only_correct`)" } else { "" };
+    ensure!(!lines.is_empty(), "no record in {}{marked}: nothing to learn from", names());
     Ok((lines, wrong))
 }
 

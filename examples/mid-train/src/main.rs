@@ -55,7 +55,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     let load = |files: &[std::path::PathBuf]| -> Result<Vec<Example>> {
         let (records, wrong) = data::read(files, &config)?;
         let examples = encoder.examples(&records, &config)?;
-        let prepared = prepare(examples, &config.prepare(pretrained.config.vocab_size))
+        let prepared = prepare(examples, &config.prepare(&pretrained.config))
             .map_err(|error| data::explain(error, &encoder))?;
         if first && wrong > 0 {
             eprintln!("{wrong} variants marked as not correct are left out (`only_correct`)");
@@ -76,7 +76,7 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
     let steps = plan(&examples, &config)?;
     let total = steps.len() as u64;
     let schedule = config.schedule(total);
-    schedule.check()?;
+    schedule.check().map_err(|error| error.renamed(&[("peak", "lr")]))?;
     config.adamw().check()?;
     config.loss().check()?;
     training::agree(workers, "configuration or data", digest(&config, &[&examples, &held_out])?)?;

@@ -1,7 +1,7 @@
 //! The program from the command line, on a tiny folder of random weights.
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -220,15 +220,8 @@ fn ctrl_c_finishes_the_step_and_saves() {
     let world = World::new();
     let options = ["--steps", "300", "--checkpoint-every", "1000"];
     success(&world.run("whole", &options));
-    let mut command = world.command("stopped", &options);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let log = world.path("stopped/metrics.jsonl");
-    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 5 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before five steps were logged");
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
+    let output = tests::interrupt_after(5, &log, world.command("stopped", &options));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("go on with --resume"), "{said}");
@@ -312,9 +305,13 @@ fn bad_input_is_named_and_nothing_is_written() {
     let bad = world.path("bad.jsonl").display().to_string();
     world.refused(&["--input", &bad], &["bad.jsonl", "2"]);
     let unanswered = world.write("unanswered.jsonl", &[json!({"question": "1 + 1 = ?"})]);
-    world.refused(&["--input", &unanswered], &["unanswered.jsonl", "record 1", "answer"]);
+    world.refused(&["--input", &unanswered], &["unanswered.jsonl", "line 1", "answer"]);
     let twice = world.write("twice.jsonl", &[records()[0].clone(), records()[0].clone()]);
-    world.refused(&["--input", &twice], &["record 2", "q0"]);
+    world.refused(&["--input", &twice], &["line 2", "q0"]);
+    let wrong = json!({"question": "1 + 1 = ?", "response": "3", "correct": false});
+    let wrong = world.write("wrong.jsonl", &[wrong]);
+    world.refused(&["--input", &wrong], &["wrong.jsonl", "marked as correct", "only_correct"]);
+    world.refused(&["--resume", "--overwrite"], &["--resume", "--overwrite"]);
     let open = world.write("open.jsonl", &[json!({"messages": [{"role": "user", "content": "1 + 1 = ?"}]})]);
     world.refused(&["--input", &open], &["open.jsonl", "last message"]);
     std::fs::write(world.path("unknown.toml"), "learning_rate = 1.0\n").unwrap();
@@ -324,7 +321,7 @@ fn bad_input_is_named_and_nothing_is_written() {
     let smooth = world.path("smooth.toml").display().to_string();
     world.refused(&["--config", &smooth], &["label_smoothing", "[0, 1)"]);
     let empty = world.write("empty.jsonl", &[]);
-    world.refused(&["--input", &empty], &["no records in /", "empty.jsonl: nothing"]);
+    world.refused(&["--input", &empty], &["no record in /", "empty.jsonl: nothing"]);
     std::fs::create_dir(world.path("photos")).unwrap();
     std::fs::write(world.path("photos/cat.txt"), "precious").unwrap();
     for (name, said) in [("photos", "no model's"), ("base", "the run reads")] {
@@ -333,5 +330,5 @@ fn bad_input_is_named_and_nothing_is_written() {
     }
     assert!(world.path("photos/cat.txt").exists() && world.path("base/config.json").exists());
     std::fs::remove_file(world.path("base/tokenizer_config.json")).unwrap();
-    world.refused(&[], &["record 3", "chat template", "completion"]);
+    world.refused(&[], &["line 3", "chat template", "completion"]);
 }

@@ -87,7 +87,7 @@ fn greedy(pair: &Pair, report: &mut Report) -> Result<()> {
         })
         .collect();
     // End tokens make the rows leave at different times.
-    let sampling = Sampling { max_new_tokens: 90, max_rows: 4, eos: vec![5, 6, 7], ..Sampling::default() };
+    let sampling = Sampling { max_new_tokens: 90, batch_size: 4, eos: vec![5, 6, 7], ..Sampling::default() };
     let reference = model(pair.reference)?;
     let sample = |model: &CausalLm| generate(model, &requests, &sampling, &mut ());
     let (expected, found) = (sample(&reference)?, sample(&model(pair.device)?)?);

@@ -162,7 +162,7 @@ fn generation(arguments: &Arguments, model: &CausalLm, rows: usize) -> Result<se
         .collect();
     let sampling = Sampling {
         max_new_tokens: arguments.new,
-        max_rows: rows,
+        batch_size: rows,
         memory_budget: 64 << 30,
         ..Sampling::default()
     };

@@ -23,6 +23,7 @@ impl Golds {
 
 /// The verdict line for an input line, with its line feed.
 pub fn answer(line: &[u8], policy: &Policy, answer_only: bool, golds: &mut Golds) -> Result<Vec<u8>> {
+    anyhow::ensure!(!line.trim_ascii().is_empty(), "the line is empty");
     let mut record = parse(line)?;
     let mut field = |name: &str| -> Result<String> {
         match record.remove(name) {

@@ -50,7 +50,11 @@ fn a_bad_line_ends_with_code_2_after_the_verdicts_before_it() {
     verify().write_stdin("{\"id\":1,\"gold\":1,\"response\":\"1\"}\n").assert().code(2).stderr(
         predicate::str::contains("stdin line 1").and(predicate::str::contains("`gold` must be a string")),
     );
-    verify().write_stdin("\n").assert().code(2);
+    verify()
+        .write_stdin("\n")
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("stdin line 1: the line is empty"));
     verify().write_stdin("").assert().success().stdout("");
 }
 

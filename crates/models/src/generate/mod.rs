@@ -51,7 +51,7 @@ pub struct Sampling {
     /// Part of the key of every random stream. Default 0.
     pub seed: u64,
     /// The most samples in a batch. Default 64.
-    pub max_rows: usize,
+    pub batch_size: usize,
     /// The most bytes of keys and values kept at once; fewer rows share a batch where they would take more. One row
     /// always runs. Default 1 GiB.
     pub memory_budget: u64,
@@ -68,7 +68,7 @@ impl Default for Sampling {
             max_new_tokens: 256,
             eos: Vec::new(),
             seed: 0,
-            max_rows: 64,
+            batch_size: 64,
             memory_budget: 1 << 30,
         }
     }
@@ -96,8 +96,8 @@ impl Sampling {
         if self.top_k == Some(0) {
             return wrong("top_k: expected at least 1", 0.0);
         }
-        if self.max_rows == 0 {
-            return wrong("max_rows: expected at least 1", 0.0);
+        if self.batch_size == 0 {
+            return wrong("batch_size: expected at least 1", 0.0);
         }
         Ok(())
     }
@@ -368,9 +368,9 @@ fn admit(
     rows: &mut Vec<Row>,
 ) -> Result<Admitted> {
     let nothing = Admitted { prompts: Vec::new(), rows: 0 };
-    let free = sampling.max_rows.saturating_sub(rows.len());
+    let free = sampling.batch_size.saturating_sub(rows.len());
     // Entering costs a pass over the prompts, so a running batch waits until a quarter of it is free.
-    if waiting.is_empty() || (!rows.is_empty() && free < sampling.max_rows.div_ceil(4)) {
+    if waiting.is_empty() || (!rows.is_empty() && free < sampling.batch_size.div_ceil(4)) {
         return Ok(nothing);
     }
     let length = |request: usize| requests[request].prompt.len() + sampling.max_new_tokens;
@@ -391,7 +391,7 @@ fn admit(
         let total = rows.len() + 1;
         let bytes = row_bytes(model, longest.max(length(request)));
         let affordable = usize::try_from(sampling.memory_budget / bytes.max(1)).unwrap_or(usize::MAX);
-        let limit = sampling.max_rows.min(affordable);
+        let limit = sampling.batch_size.min(affordable);
         if total > limit && !rows.is_empty() {
             waiting.push((request, first, count));
             break;
