@@ -118,14 +118,14 @@ fn read(name: &str, reader: impl BufRead) -> Result<Vec<(usize, Record)>> {
     let (mut records, mut seen) = (Vec::new(), HashSet::new());
     for (i, line) in reader.lines().enumerate() {
         let number = i + 1;
-        let line = line.with_context(|| format!("{name}:{number}: cannot read"))?;
+        let line = line.with_context(|| format!("{name} line {number}: cannot read"))?;
         if line.trim().is_empty() {
             continue;
         }
         let record =
-            Record::parse(&line, &table).map_err(|problem| anyhow::anyhow!("{name}:{number}: {problem}"))?;
+            Record::parse(&line, &table).map_err(|problem| anyhow::anyhow!("{name} line {number}: {problem}"))?;
         if !seen.insert(record.id.to_string()) {
-            bail!("{name}:{number}: the id {} was given before", record.id);
+            bail!("{name} line {number}: the id {} was given before", record.id);
         }
         records.push((number, record));
     }
