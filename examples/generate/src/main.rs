@@ -13,7 +13,7 @@ use config::{Args, Config};
 use models::{LoadOptions, Pretrained, Prompt, Request, StopTexts, Task, TemplateValue, generate};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use training::{Appended, Interrupt, Line, Progress, read_lines};
+use training::{Appended, Line, Progress, read_lines};
 use writer::Writer;
 
 #[global_allocator]
@@ -70,9 +70,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     let progress = Progress::new("generate", total as u64, written.len() as u64);
     let (before, half) = (first * config.samples, written.len() % config.samples);
     let lines = &lines[first..];
-    let interrupt = Interrupt::install();
-    let mut writer =
-        Writer::new(output, lines, (before, half), &stops, tokenizer, &config, progress, interrupt.clone());
+    let mut writer = Writer::new(output, lines, (before, half), &stops, tokenizer, &config, progress);
     let sampling = config.sampling(pretrained.eos());
     // Results stay in memory until a call ends, so one call takes a part of a long input.
     let part = (64 * sampling.batch_size).div_ceil(config.samples);
@@ -80,7 +78,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         writer.begin(index * part);
         generate(&pretrained.model, requests, &sampling, &mut writer)?;
         writer.check()?;
-        if interrupt.is_raised() && writer.written() < total {
+        if writer.interrupted() && writer.written() < total {
             eprintln!("stopped after {} of {total} samples; the same command goes on", writer.written());
             return Ok(ExitCode::from(130));
         }

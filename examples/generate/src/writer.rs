@@ -64,7 +64,6 @@ impl<'a> Writer<'a> {
         tokenizer: &'a Tokenizer,
         config: &'a Config,
         progress: Progress,
-        interrupt: Interrupt,
     ) -> Self {
         Self {
             output,
@@ -73,7 +72,7 @@ impl<'a> Writer<'a> {
             tokenizer,
             config,
             progress,
-            interrupt,
+            interrupt: Interrupt::install(),
             started: Instant::now(),
             waiting: BTreeMap::new(),
             next: written,
@@ -93,6 +92,11 @@ impl<'a> Writer<'a> {
     /// What went wrong in writing, if anything did.
     pub fn check(&mut self) -> Result<()> {
         self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Whether somebody wants to stop here.
+    pub fn interrupted(&self) -> bool {
+        self.interrupt.is_raised()
     }
 
     /// How many samples the file holds.

@@ -122,8 +122,8 @@ fn read(name: &str, reader: impl BufRead) -> Result<Vec<(usize, Record)>> {
         if line.trim().is_empty() {
             continue;
         }
-        let record =
-            Record::parse(&line, &table).map_err(|problem| anyhow::anyhow!("{name} line {number}: {problem}"))?;
+        let record = Record::parse(&line, &table)
+            .map_err(|problem| anyhow::anyhow!("{name} line {number}: {problem}"))?;
         if !seen.insert(record.id.to_string()) {
             bail!("{name} line {number}: the id {} was given before", record.id);
         }
