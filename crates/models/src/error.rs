@@ -108,6 +108,9 @@ pub enum Error {
     /// A request for sampling or scoring makes no sense for this model.
     #[error("request: {0}")]
     Request(String),
+    /// A watcher of [`generate`](crate::generate) wished to end it.
+    #[error("sampling was abandoned")]
+    Abandoned,
     /// The model produced NaN or infinity where a distribution was needed.
     #[error("the model's logits are not finite (request {request}, token {position})")]
     NotFinite {

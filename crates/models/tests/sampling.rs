@@ -166,6 +166,29 @@ fn a_memory_budget_decides_how_many_rows_share_a_batch() {
 }
 
 #[test]
+fn a_watcher_ends_the_call_at_once() {
+    struct Leave(usize, usize);
+    impl Watch for Leave {
+        fn token(&mut self, _: Sampled<'_>) -> Flow {
+            self.0 += 1;
+            if self.0 == self.1 { Flow::Abandon } else { Flow::Continue }
+        }
+
+        fn finished(&mut self, _: usize, _: usize, result: &Sample) {
+            assert!(result.finish == Finish::Stop || result.tokens.len() == sampling().max_new_tokens);
+        }
+    }
+    let model = model(&Device::flex());
+    for after in [1, 2, 7, 30] {
+        // One row at a time, so that others are waiting.
+        let (mut leave, sampling) = (Leave(0, after), Sampling { batch_size: 1, ..sampling() });
+        let error = generate(&model, &requests(), &sampling, &mut leave).unwrap_err();
+        assert!(matches!(error, models::Error::Abandoned), "{error}");
+        assert_eq!(leave.0, after, "tokens sampled");
+    }
+}
+
+#[test]
 fn a_watcher_sees_every_token_and_ends_a_sample() {
     let model = model(&Device::flex());
     let all = generate(&model, &requests(), &sampling(), &mut ()).unwrap();

@@ -226,7 +226,8 @@ pub fn read_journal(path: &Path, mut each: impl FnMut(Record) -> Result<()>) -> 
 pub struct Index {
     path: PathBuf,
     file: File,
-    offsets: std::collections::HashMap<String, Vec<u64>>,
+    /// Where the records of a question begin, and their lines.
+    places: std::collections::HashMap<String, Vec<(u64, usize)>>,
 }
 
 impl Index {
@@ -237,12 +238,14 @@ impl Index {
     pub fn new(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let file = File::open(&path).map_err(Error::io(&path))?;
-        let mut offsets: std::collections::HashMap<String, Vec<u64>> = Default::default();
+        let mut places: std::collections::HashMap<String, Vec<(u64, usize)>> = Default::default();
+        let mut line = 0;
         for_each_record(&file, &path, |offset, record| {
-            offsets.entry(record.question).or_default().push(offset);
+            line += 1;
+            places.entry(record.question).or_default().push((offset, line));
             Ok(())
         })?;
-        Ok(Self { path, file, offsets })
+        Ok(Self { path, file, places })
     }
 
     /// The records of one question, in the order of the file.
@@ -251,7 +254,7 @@ impl Index {
     /// [`Error::Io`] or [`Error::Line`].
     pub fn records(&self, question: &str) -> Result<Vec<Record>> {
         let mut out = Vec::new();
-        for &offset in self.offsets.get(question).map_or(&[][..], Vec::as_slice) {
+        for &(offset, number) in self.places.get(question).map_or(&[][..], Vec::as_slice) {
             let mut file = &self.file;
             file.seek(SeekFrom::Start(offset)).map_err(Error::io(&self.path))?;
             let mut line = Vec::new();
@@ -260,8 +263,8 @@ impl Index {
                 .map_err(Error::io(&self.path))?;
             out.push(serde_json::from_slice(&line).map_err(|e| Error::Line {
                 path: self.path.clone(),
-                line: 0,
-                message: format!("at byte {offset}: {e}"),
+                line: number,
+                message: e.to_string(),
             })?);
         }
         Ok(out)

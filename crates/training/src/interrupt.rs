@@ -31,9 +31,7 @@ impl Interrupt {
                     if flag.0.swap(true, Ordering::SeqCst) {
                         std::process::exit(130);
                     }
-                    eprintln!(
-                        "\nfinishing what is under way, then saving; press Ctrl-C again to leave at once"
-                    );
+                    eprintln!("\nstopping; press Ctrl-C again to leave at once");
                 });
                 if let Err(error) = installed {
                     tracing::warn!("Ctrl-C will not save first: {error}");

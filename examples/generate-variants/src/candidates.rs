@@ -11,6 +11,7 @@ use polya_prompts::client::{BlockingClient, Client, ClientConfig};
 use polya_prompts::{Cost, Family, Plan, Render, Scheduler, manifest, run};
 use training::Interrupt;
 
+use crate::Interrupted;
 use crate::local::{self, Locals};
 use crate::settings::Resolved;
 
@@ -40,17 +41,7 @@ pub fn check(settings: &Resolved, locals: &Locals, journal: &Path) -> Result<()>
 const NO_SOURCE: &str =
     "no source of candidates: give --model, --endpoint and --model-name, --batch-out, --batch-in or --merge";
 
-/// What came of asking.
-pub enum Asked {
-    /// Everything was asked, at this cost.
-    All(Cost),
-    /// A batch file was written, and its results are awaited.
-    Later,
-    /// Ctrl-C: the journal holds what was answered before.
-    Interrupted,
-}
-
-/// Asks what the journal lacks.
+/// Asks what the journal lacks. `None` when a batch file was written and its results are awaited.
 pub fn generate(
     settings: &Resolved,
     locals: &Locals,
@@ -58,7 +49,8 @@ pub fn generate(
     plan: &Plan,
     render: &Render<'_>,
     journal: &Path,
-) -> Result<Asked> {
+    interrupt: &Interrupt,
+) -> Result<Option<Cost>> {
     let written = settings.as_written();
     let sampling = settings.sampling_for(family);
     let (source, model) = match (locals.writer(), &settings.client) {
@@ -76,7 +68,7 @@ pub fn generate(
     if let Some(path) = &written.batch_out {
         let n = write_batch(&mut scheduler, &model, &sampling, path)?;
         eprintln!("wrote {n} requests to {}; give the results back with --batch-in", path.display());
-        return Ok(Asked::Later);
+        return Ok(None);
     }
     if let Some(path) = &written.batch_in {
         let report = read_batch(&mut scheduler, path)?;
@@ -84,9 +76,8 @@ pub fn generate(
             "read {} answers; {} failed, {} missing, {} of other requests",
             report.completed, report.failed, report.missing, report.unknown
         );
-        return Ok(Asked::All(scheduler.finish()?));
+        return Ok(Some(scheduler.finish()?));
     }
-    let interrupt = Interrupt::install();
     let bar = progress(&scheduler);
     let after = |s: &Scheduler<'_>| {
         bar.set_position(s.cost().candidates as u64);
@@ -108,10 +99,9 @@ pub fn generate(
     bar.finish_and_clear();
     let (done, cost) = (scheduler.is_done(), scheduler.finish()?);
     if !done && interrupt.is_raised() {
-        eprintln!("stopped after {} candidates; the same command goes on", cost.candidates);
-        return Ok(Asked::Interrupted);
+        bail!(Interrupted(format!("stopped after {} candidates", cost.candidates)));
     }
-    Ok(Asked::All(cost))
+    Ok(Some(cost))
 }
 
 fn progress(scheduler: &Scheduler<'_>) -> ProgressBar {

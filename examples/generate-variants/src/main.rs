@@ -22,8 +22,8 @@ use polya_prompts::journal::{Index, Record, merge_journals};
 use polya_prompts::{
     Budget, Cost, Family, Graded, Plan, Prompt, Render, Selected, grade, select, training_example, variants,
 };
+use training::Interrupt;
 
-use crate::candidates::Asked;
 use crate::local::Locals;
 use crate::report::Report;
 use crate::settings::{Args, Resolved};
@@ -34,6 +34,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match Args::parse().resolve().and_then(|settings| run(&settings)) {
         Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
@@ -41,8 +45,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs everything. Exit code 1 says that some requests failed, so that another run is needed, and 130 that this one was
-/// interrupted.
+/// Ctrl-C, and how far the run came. What was answered and judged is in the run folder.
+#[derive(Debug)]
+struct Interrupted(String);
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; the same command goes on", self.0)
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Runs everything. Exit code 1 says that some requests failed, so that another run is needed.
 fn run(settings: &Resolved) -> Result<ExitCode> {
     // Questions, approaches and the plan: everything is checked before the first request.
     let family = settings.family()?;
@@ -71,14 +86,13 @@ fn run(settings: &Resolved) -> Result<ExitCode> {
     polya_prompts::journal::write_whole(&run_dir.join("config.toml"), &resolved)?;
 
     // Candidates, into the journal of the run folder.
+    let interrupt = Interrupt::install();
     let mut costs = Vec::new();
     let mut journals = vec![journal.clone()];
     if settings.merge.is_empty() {
-        match candidates::generate(settings, &locals, &family, &plan, &render, &journal)? {
-            Asked::All(cost) => costs.push(cost),
-            Asked::Later => return Ok(ExitCode::SUCCESS),
-            Asked::Interrupted => return Ok(ExitCode::from(130)),
-        }
+        let cost = candidates::generate(settings, &locals, &family, &plan, &render, &journal, &interrupt)?;
+        let Some(cost) = cost else { return Ok(ExitCode::SUCCESS) };
+        costs.push(cost);
     } else {
         let merged = merge_journals(&settings.merge, &journal)?;
         eprintln!("merged {merged} requests of {} journals", settings.merge.len());
@@ -86,20 +100,18 @@ fn run(settings: &Resolved) -> Result<ExitCode> {
 
     // Selection, a chunk of questions at a time, so that nothing large is held.
     let mut selection = Selection::new(settings, &locals, &family, &plan, &render, &run_dir)?;
-    let solved = selection.take(&plan, &journals)?;
+    let solved = selection.take(&plan, &journals, &interrupt)?;
     if settings.rationalise {
         // STaR: questions without a correct sample are asked again with the answer as a hint.
         let second = plan.rationalise(&family, &solved)?;
         if !second.cells().is_empty() {
             let hinted = run_dir.join("rationalised.jsonl");
-            match candidates::generate(settings, &locals, &family, &second, &render, &hinted)? {
-                Asked::All(cost) => {
-                    costs.push(cost);
-                    selection.take(&second, std::slice::from_ref(&hinted))?;
-                    journals.push(hinted);
-                }
-                Asked::Later => {}
-                Asked::Interrupted => return Ok(ExitCode::from(130)),
+            let cost =
+                candidates::generate(settings, &locals, &family, &second, &render, &hinted, &interrupt)?;
+            if let Some(cost) = cost {
+                costs.push(cost);
+                selection.take(&second, std::slice::from_ref(&hinted), &interrupt)?;
+                journals.push(hinted);
             }
         }
     }
@@ -157,12 +169,16 @@ impl<'a> Selection<'a> {
     }
 
     /// Selects from the candidates of a plan; returns the questions that have a solution.
-    fn take(&mut self, plan: &Plan, journals: &[PathBuf]) -> Result<BTreeSet<String>> {
+    fn take(&mut self, plan: &Plan, journals: &[PathBuf], interrupt: &Interrupt) -> Result<BTreeSet<String>> {
         let indices: Vec<Index> = journals.iter().map(Index::new).collect::<polya_prompts::Result<_>>()?;
         let mut solved = BTreeSet::new();
         let asked: BTreeSet<usize> = plan.cells().iter().map(|c| c.question).collect();
         let asked: Vec<usize> = asked.into_iter().collect();
-        for chunk in asked.chunks(CHUNK) {
+        for (number, chunk) in asked.chunks(CHUNK).enumerate() {
+            if interrupt.is_raised() {
+                let (done, all) = (number * CHUNK, asked.len());
+                bail!(Interrupted(format!("stopped after selecting for {done} of {all} questions")));
+            }
             let mut attempts = Vec::new();
             for &q in chunk {
                 for index in &indices {

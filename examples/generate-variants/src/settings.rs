@@ -172,7 +172,7 @@ settings! {
     /// Requests in flight [default: 256].
     #[arg(long)] concurrency: usize,
     /// Seconds one attempt may take [default: 600].
-    #[arg(long)] timeout: f64,
+    #[arg(long, allow_negative_numbers = true)] timeout: f64,
     /// Attempts after the first [default: 5].
     #[arg(long)] retries: usize,
     /// Instead of asking a server, write what is to be asked as OpenAI batch JSONL, and stop.
@@ -216,9 +216,9 @@ settings! {
     /// New tokens of a candidate [default: 512].
     #[arg(long)] max_new_tokens: usize,
     /// Temperature [default: 1].
-    #[arg(long)] temperature: f64,
+    #[arg(long, allow_negative_numbers = true)] temperature: f64,
     /// Nucleus mass [default: 1].
-    #[arg(long)] top_p: f64,
+    #[arg(long, allow_negative_numbers = true)] top_p: f64,
     /// A text that ends a candidate; \n stands for a new line. A base prompt has the family's stop texts anyway.
     #[arg(long)] stop: Texts,
     /// How final answers are compared [default: maths; text for the narrative family].
@@ -248,9 +248,9 @@ settings! {
     /// Solutions kept of a question.
     #[arg(long)] per_question: usize,
     /// Drop solutions scored below this.
-    #[arg(long)] min_adherence: f64,
+    #[arg(long, allow_negative_numbers = true)] min_adherence: f64,
     /// Similarity from which two solutions of a question count as the same; 0 keeps all [default: 0.8].
-    #[arg(long)] near_duplicates: f64,
+    #[arg(long, allow_negative_numbers = true)] near_duplicates: f64,
     /// Keep solutions that name their approach.
     #[arg(long, num_args = 0..=1, default_missing_value = "true")] keep_leaks: bool,
     /// Write at most this many solutions: for arms of equal size.
@@ -323,8 +323,11 @@ impl Resolved {
             stop: s.stop.clone().unwrap_or_default().0,
             ..Default::default()
         };
-        if sampling.max_tokens == 0 || !(0.0..=100.0).contains(&sampling.temperature) {
-            bail!("--max-new-tokens must be at least 1, --temperature between 0 and 100");
+        if sampling.max_tokens == 0 {
+            bail!("--max-new-tokens must be at least 1, found 0");
+        }
+        if !(0.0..=100.0).contains(&sampling.temperature) {
+            bail!("--temperature must be between 0 and 100, found {}", sampling.temperature);
         }
         if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
             bail!("--top-p must be above 0 and at most 1, found {}", sampling.top_p);

@@ -233,10 +233,12 @@ fn kills_lose_at_most_what_was_in_flight() {
 fn ctrl_c_keeps_what_was_answered_and_the_same_command_goes_on() {
     let w = World::new();
     w.runtime.block_on(Mock::given(method("POST")).respond_with(Slow).with_priority(1).mount(&w.server));
+    let sum = |i: usize| json!({"id": format!("q{i}"), "question": format!("What is {i} + 1?"), "answer": (i + 1).to_string()});
+    write_lines(&w.path("many.jsonl"), &(1..=60).map(sum).collect::<Vec<_>>());
     let uri = format!("{}/v1", w.server.uri());
     let start = |output: &str| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_generate-variants"));
-        command.current_dir(w.dir.path()).args(["--input", "questions.jsonl", "--endpoint", &uri]);
+        command.current_dir(w.dir.path()).args(["--input", "many.jsonl", "--endpoint", &uri]);
         command.args(["--output", output, "--model-name", "m", "--samples", "1", "--concurrency", "2"]);
         command
     };

@@ -76,9 +76,12 @@ fn run(args: &Args) -> Result<ExitCode> {
     let part = (64 * sampling.batch_size).div_ceil(config.samples);
     for (index, requests) in requests[first..].chunks(part).enumerate() {
         writer.begin(index * part);
-        generate(&pretrained.model, requests, &sampling, &mut writer)?;
-        writer.check()?;
+        match generate(&pretrained.model, requests, &sampling, &mut writer) {
+            Ok(_) | Err(models::Error::Abandoned) => writer.check()?,
+            Err(error) => return Err(error.into()),
+        }
         if writer.interrupted() && writer.written() < total {
+            writer.finish();
             eprintln!("stopped after {} of {total} samples; the same command goes on", writer.written());
             return Ok(ExitCode::from(130));
         }

@@ -132,14 +132,18 @@ impl<'a> Writer<'a> {
 impl Watch for Writer<'_> {
     fn token(&mut self, sampled: Sampled<'_>) -> Flow {
         self.tokens += 1;
-        let leaving = self.failed.is_some() || self.interrupt.is_raised();
-        if leaving || self.stops.hit(sampled.tokens) { Flow::Stop } else { Flow::Continue }
+        if self.failed.is_some() || self.interrupt.is_raised() {
+            Flow::Abandon
+        } else if self.stops.hit(sampled.tokens) {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
     }
 
     fn finished(&mut self, request: usize, sample: usize, result: &Sample) {
         let place = (self.first + request) * self.config.samples + sample;
-        // Samples that an interruption cut short are none.
-        if self.failed.is_some() || self.interrupt.is_raised() || place < self.next {
+        if self.failed.is_some() || place < self.next {
             return;
         }
         self.waiting.insert(place, result.clone());

@@ -346,7 +346,7 @@ fn settings_that_contradict_each_other_are_refused() {
         &ppo,
         &["`ppo.whitening`", "`ppo.whiten`"],
     );
-    refused("[ppo]\nvalue_lr = -1.0\n", &ppo, &["value_lr"]);
+    refused("[ppo]\nvalue_lr = -1.0\n", &ppo, &["`ppo.value_lr` must be finite"]);
     refused("[ppo]\ncritic_lr = 1.0\n", &ppo, &["critic_lr"]);
 }
 

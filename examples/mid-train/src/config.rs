@@ -127,7 +127,7 @@ pub struct Config {
     pub rows: usize,
     pub accumulate: usize,
     max_tokens: Option<usize>,
-    max_length: usize,
+    pub max_length: usize,
     pub checkpoint_every: u64,
     keep_last: usize,
     pub eval_every: u64,

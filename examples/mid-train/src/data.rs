@@ -149,7 +149,7 @@ impl Encoder {
                 Kind::Record(record) => record.clone(),
                 Kind::Solved { question, solution } => self.put(question, solution, config)?,
             };
-            encode(self, &record, config.labels).map_err(|error| explain(error, self))
+            encode(self, &record, config.labels).map_err(|error| explain(error, self, &[]))
         };
         lines.iter().map(|line| one(line).with_context(|| line.place.clone())).collect()
     }
@@ -163,14 +163,24 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-/// Shows the example that teaches nothing.
-pub fn explain(error: sft::Error, encoder: &Encoder) -> anyhow::Error {
-    match &error {
+/// Says where an example stands, and shows one that teaches nothing. Examples have the places of `lines`.
+pub fn explain(error: sft::Error, encoder: &Encoder, lines: &[Line]) -> anyhow::Error {
+    let index = match &error {
+        sft::Error::NothingToLearn { index, .. }
+        | sft::Error::TooLong { index, .. }
+        | sft::Error::Vocabulary { index, .. } => Some(*index),
+        _ => None,
+    };
+    let explained = match &error {
         sft::Error::NothingToLearn { tokens, .. } => {
             let text: String = encoder.decode(tokens).chars().take(400).collect();
             anyhow!("{error}; it reads:\n{text}\nRaise `max_length`, or learn other `labels`.")
         }
         _ => error.into(),
+    };
+    match index.and_then(|index| lines.get(index)) {
+        Some(line) => explained.context(line.place.clone()),
+        None => explained,
     }
 }
 

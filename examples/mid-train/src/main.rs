@@ -56,13 +56,19 @@ fn run(args: &Args, workers: &mut dyn GradientReducer) -> Result<ExitCode> {
         let (records, wrong) = data::read(files, &config)?;
         let examples = encoder.examples(&records, &config)?;
         let prepared = prepare(examples, &config.prepare(&pretrained.config))
-            .map_err(|error| data::explain(error, &encoder))?;
+            .map_err(|error| data::explain(error, &encoder, &records))?;
         if first && wrong > 0 {
             eprintln!("{wrong} variants marked as not correct are left out (`only_correct`)");
         }
         if first {
+            let positions = pretrained.config.max_positions;
+            let limit = if config.max_length > positions {
+                format!(" at the model's {positions} positions")
+            } else {
+                String::new()
+            };
             eprintln!(
-                "{} examples ({} cut, {} too long, {} with nothing to learn)",
+                "{} examples ({} cut{limit}, {} too long, {} with nothing to learn)",
                 prepared.examples.len(),
                 prepared.truncated,
                 prepared.too_long,

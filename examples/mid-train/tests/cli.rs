@@ -31,7 +31,10 @@ impl World {
                 command.arg(flag).arg(self.path(name));
             }
         }
-        command.args(["--lr", "1e-2", "--rows", "2", "--accumulate", "2"]).args(more);
+        if !more.contains(&"--lr") {
+            command.args(["--lr", "1e-2"]);
+        }
+        command.args(["--rows", "2", "--accumulate", "2"]).args(more);
         command
     }
 
@@ -311,6 +314,15 @@ fn bad_input_is_named_and_nothing_is_written() {
     let wrong = json!({"question": "1 + 1 = ?", "response": "3", "correct": false});
     let wrong = world.write("wrong.jsonl", &[wrong]);
     world.refused(&["--input", &wrong], &["wrong.jsonl", "marked as correct", "only_correct"]);
+    world.refused(&["--lr", "-1"], &["`lr` must be finite and at least 0"]);
+    let long = json!({"prompt": "1 + ".repeat(300), "completion": "300"});
+    let long = world.write("long.jsonl", &[records()[0].clone(), long]);
+    std::fs::write(world.path("strict.toml"), "truncation = \"error\"\n").unwrap();
+    let strict = world.path("strict.toml").display().to_string();
+    world.refused(
+        &["--input", &long, "--config", &strict, "--max-length", "2000"],
+        &["long.jsonl line 2", "a row holds 512"],
+    );
     world.refused(&["--resume", "--overwrite"], &["--resume", "--overwrite"]);
     let open = world.write("open.jsonl", &[json!({"messages": [{"role": "user", "content": "1 + 1 = ?"}]})]);
     world.refused(&["--input", &open], &["open.jsonl", "last message"]);

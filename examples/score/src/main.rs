@@ -14,14 +14,14 @@ use input::Record;
 use models::{LoadOptions, Pretrained, ScoreOptions, Scored, Task, reward, score};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use training::{Appended, Line, Progress};
+use training::{Appended, Interrupt, Line, Progress};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", training::sentence(error.as_ref()));
             ExitCode::from(2)
@@ -52,7 +52,7 @@ const OWN: [&str; 3] = ["logprobs", "sum_logprob", "score"];
 /// Records are written when about this many batches have run.
 const BATCHES: usize = 4;
 
-fn run(args: &Args) -> Result<()> {
+fn run(args: &Args) -> Result<ExitCode> {
     // Everything is read and checked before anything is written.
     let config = args.resolve()?;
     ensure!(
@@ -71,13 +71,19 @@ fn run(args: &Args) -> Result<()> {
     let mut done = written.len();
     if done == lines.len() {
         eprintln!("{} is complete: {done} records", config.output.display());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
 
     let options = ScoreOptions { batch_tokens: config.batch_tokens, ..ScoreOptions::default() };
     let mut progress = Progress::new("score", lines.len() as u64, done as u64);
     let (started, mut tokens) = (Instant::now(), 0);
+    let interrupt = Interrupt::install();
     while done < lines.len() {
+        if interrupt.is_raised() {
+            progress.finish();
+            eprintln!("stopped after {done} of {} records; the same command goes on", lines.len());
+            return Ok(ExitCode::from(130));
+        }
         let end = done + part(&sequences[done..], config.batch_tokens * BATCHES);
         let sequences = &sequences[done..end];
         let found = found(&pretrained, sequences, &options)?;
@@ -93,7 +99,7 @@ fn run(args: &Args) -> Result<()> {
         progress.update(done as u64, format!("{rate:.0} tokens/s"));
     }
     progress.finish();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How many of the next sequences have about `tokens` tokens; at least one.

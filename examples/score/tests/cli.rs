@@ -37,10 +37,15 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    fn run(&self, model: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
-        let mut command = Command::cargo_bin("score").unwrap();
+    fn command(&self, model: &Path, args: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_score"));
         command.arg("--model").arg(model).arg("--input").arg(self.path("in.jsonl"));
-        command.arg("--output").arg(self.path("out.jsonl")).args(args).assert()
+        command.arg("--output").arg(self.path("out.jsonl")).args(args);
+        command
+    }
+
+    fn run(&self, model: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
+        Command::from_std(self.command(model, args)).assert()
     }
 
     fn output(&self) -> String {
@@ -194,6 +199,25 @@ fn a_killed_run_resumes() {
         close(&a["logprobs"], b["logprobs"].as_array().unwrap());
     }
     place.run(&stories(), &["--dtype", "bf16"]).code(2).stderr(contains("`dtype` was"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_whole_records_and_the_same_command_goes_on() {
+    let text = "Once upon a time there was a little dog ".repeat(10);
+    let line = |id: usize| json!({"id": id, "prompt": "Tim said", "completion": text});
+    let place = Place::new(&(0..400).map(line).collect::<Vec<_>>());
+    let args = ["--batch-tokens", "1"];
+    place.run(&stories(), &args).success();
+    let whole = place.output();
+    fs::remove_file(place.path("out.jsonl")).unwrap();
+    let output = tests::interrupt_after(3, &place.path("out.jsonl"), place.command(&stories(), &args));
+    let (said, left) = (String::from_utf8_lossy(&output.stderr), place.output());
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(whole.starts_with(&left) && left.len() < whole.len() && left.ends_with('\n'), "{left}");
+    assert!(said.contains(&format!("stopped after {} of 400 records", left.lines().count())), "{said}");
+    place.run(&stories(), &args).success();
+    assert_eq!(place.output(), whole);
 }
 
 #[test]

@@ -137,13 +137,16 @@ pub struct Sampled<'a> {
     pub tokens: &'a [u32],
 }
 
-/// Whether a sample goes on.
+/// How it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// Sample another token.
     Continue,
     /// End it here, with [`Finish::Stop`].
     Stop,
+    /// End the whole call at once, with [`Error::Abandoned`]: unfinished samples are dropped, those that were finished before
+    /// have been seen.
+    Abandon,
 }
 
 /// Sees samples grow and end: for streaming, stop strings, progress, and records written as they come.
@@ -442,6 +445,9 @@ fn advance(
     result.sampling_logprobs.push(drawn.sampling_logprob);
     let sampled = Sampled { request: row.request, sample: row.sample, tokens: &result.tokens };
     let wish = watch.token(sampled);
+    if wish == Flow::Abandon {
+        return Err(Error::Abandoned);
+    }
     if sampling.eos.contains(&drawn.token) || wish == Flow::Stop {
         result.finish = Finish::Stop;
         return Ok(false);
