@@ -47,8 +47,8 @@ struct Arguments {
     #[arg(long)]
     seeds: Option<u64>,
     /// Threads [default: all cores]. The result does not depend on it
-    #[arg(long)]
-    threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// A smoke run of a minute that learns nothing
     #[arg(long, conflicts_with = "full")]
     quick: bool,
@@ -93,11 +93,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let recipe = recipe(arguments)?;
     let device = training::device(&arguments.device)?;
-    let threads = match arguments.threads {
-        Some(0) => bail!("--threads 0: at least one thread is needed"),
-        Some(threads) => threads,
-        None => std::thread::available_parallelism().map_or(1, |n| n.get()),
-    };
+    let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = arguments.threads.map_or_else(cores, usize::from);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()

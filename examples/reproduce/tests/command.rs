@@ -103,8 +103,10 @@ fn bad_input_is_one_sentence_that_names_the_place() {
     assert!(message.contains("sweep.keys") && message.contains("`start`"), "{message}");
     let message = error(&quick(&run, &["--config", "nowhere.toml"]));
     assert!(message.contains("nowhere.toml"), "{message}");
-    let message = error(&quick(&run, &["--threads", "0"]));
-    assert!(message.contains("--threads"), "{message}");
+    for threads in ["0", "100000000"] {
+        let message = error(&quick(&run, &["--threads", threads]));
+        assert!(message.contains("--threads") && message.contains("1..=1024"), "{message}");
+    }
     let message = error(&quick(&run, &["--device", "tpu"]));
     assert!(message.contains("tpu"), "{message}");
     assert!(!run.exists(), "nothing half-written");
