@@ -81,6 +81,7 @@ fn run(settings: &Resolved) -> Result<ExitCode> {
     let journal = run_dir.join("candidates.jsonl");
     candidates::check(settings, &locals, &journal)?;
     judging::check(settings)?;
+    check_outputs(settings)?;
     std::fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
     let resolved = toml::to_string_pretty(&settings.as_written()).context("writing the settings")?;
     polya_prompts::journal::write_whole(&run_dir.join("config.toml"), &resolved)?;
@@ -128,6 +129,28 @@ fn run(settings: &Resolved) -> Result<ExitCode> {
         eprintln!("hint: run the same command again; only what is missing is asked.");
     }
     Ok(ExitCode::from(u8::from(failures > 0)))
+}
+
+/// Refuses to write over the questions, or over files that no run here has written.
+fn check_outputs(settings: &Resolved) -> Result<()> {
+    let training = settings.training_output();
+    for output in [Some(&training), settings.as_written().batch_out.as_ref()].into_iter().flatten() {
+        if training::same_place(output, &settings.input) {
+            bail!("{} would be written and is the input: name another output", output.display());
+        }
+    }
+    if !settings.run_dir().exists() {
+        for output in [&settings.output, &training] {
+            if output.exists() {
+                bail!(
+                    "{} exists and has no run folder {} beside it: name another --output",
+                    output.display(),
+                    settings.run_dir().display()
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Questions graded, judged and selected at once.

@@ -262,6 +262,26 @@ fn ctrl_c_keeps_what_was_answered_and_the_same_command_goes_on() {
 }
 
 #[test]
+fn nothing_is_written_over_the_questions_or_over_foreign_files() {
+    let w = World::new();
+    let line = json!({"id": "q", "question": "What is 1 + 1?", "answer": "2"}).to_string();
+    w.file("a.train.jsonl", &line);
+    w.file("foreign.jsonl", "precious");
+    let run = |input: &str, output: &str, more: &[&str]| {
+        bad(&w.run(&[&["--input", input, "--output", output, "--model-name", "m"], more].concat()))
+    };
+    let uri = format!("{}/v1", w.server.uri());
+    let said = run("a.train.jsonl", "a.jsonl", &["--endpoint", &uri]);
+    assert!(said.contains("a.train.jsonl would be written and is the input"), "{said}");
+    let said = run("a.train.jsonl", "b.jsonl", &["--batch-out", "a.train.jsonl"]);
+    assert!(said.contains("a.train.jsonl would be written and is the input"), "{said}");
+    let said = run("a.train.jsonl", "foreign.jsonl", &["--endpoint", &uri]);
+    assert!(said.contains("foreign.jsonl exists and has no run folder foreign.run"), "{said}");
+    assert_eq!(std::fs::read_to_string(w.path("a.train.jsonl")).unwrap(), line);
+    assert_eq!(std::fs::read_to_string(w.path("foreign.jsonl")).unwrap(), "precious");
+}
+
+#[test]
 fn failing_requests_leave_exit_code_one_and_a_hint() {
     let w = World::new();
     w.runtime.block_on(

@@ -73,6 +73,11 @@ fn run(args: &Args) -> Result<()> {
             (path.display().to_string(), Box::new(file))
         }
     };
+    if let (Some(input), Some(output)) = (&args.file, &args.output)
+        && training::same_place(output, input)
+    {
+        bail!("{} is the input: name another output", output.display());
+    }
     let records = read(&name, BufReader::new(reader))?;
     let sink: Box<dyn Write> = match &args.output {
         None => Box::new(std::io::stdout().lock()),
