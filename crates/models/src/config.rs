@@ -210,12 +210,7 @@ impl Config {
         let Value::Object(object) = value else {
             return Err(Error::Malformed { path: path.into(), reason: "expected a JSON object".into() });
         };
-        Self::from_json(object).map_err(|error| match error {
-            Error::Config { .. } | Error::Architecture { .. } => {
-                Error::Malformed { path: path.into(), reason: error.to_string() }
-            }
-            other => other,
-        })
+        Self::from_json(object).map_err(|error| error.in_file(path))
     }
 
     /// Interprets the keys of a `config.json`.

@@ -120,3 +120,15 @@ pub enum Error {
         position: usize,
     },
 }
+
+impl Error {
+    /// The same error about a configuration, with the file that holds it.
+    pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::Config { .. } | Self::Architecture { .. } => {
+                Self::Malformed { path: path.into(), reason: self.to_string() }
+            }
+            other => other,
+        }
+    }
+}

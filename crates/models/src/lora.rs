@@ -101,10 +101,7 @@ impl CausalLm {
     pub fn attach_peft(self, dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = dir.join("adapter_config.json");
-        let (config, scale) = read_config(&path).map_err(|error| match error {
-            Error::Config { .. } => Error::Malformed { path: path.clone(), reason: error.to_string() },
-            other => other,
-        })?;
+        let (config, scale) = read_config(&path).map_err(|error| error.in_file(&path))?;
         let file = dir.join("adapter_model.safetensors");
         let mut weights = Weights::open_files(vec![file.clone()], None)?;
         let device = self.device().inner();

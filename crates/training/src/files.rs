@@ -72,8 +72,19 @@ pub fn read_json<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Error
 }
 
 /// Whether two paths lead to one existing file or folder.
-pub fn same_place(a: &Path, b: &Path) -> bool {
+fn same_place(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Refuses an output that is the input.
+///
+/// # Errors
+/// [`Error::Output`].
+pub fn check_not_input(output: &Path, input: &Path) -> Result<(), Error> {
+    if same_place(output, input) {
+        return Err(Error::Output { path: output.to_owned(), reason: "is the input: name another output" });
+    }
+    Ok(())
 }
 
 /// Whether a run may write its model to a folder at the end with [`write_folder`], asked before it begins: the folder is none

@@ -58,7 +58,7 @@ pub use checkpoint::{Checkpoint, Keep};
 pub use config::resolve;
 pub use device::device;
 pub use error::{Error, sentence};
-pub use files::{check_output, read_json, same_place, write_atomic, write_folder, write_json};
+pub use files::{check_not_input, check_output, read_json, write_atomic, write_folder, write_json};
 pub use gradients::Gradients;
 pub use guard::{EarlyStop, NonFinite, NonFinitePolicy, Step};
 pub use interrupt::Interrupt;

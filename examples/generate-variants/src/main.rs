@@ -81,7 +81,7 @@ fn run(settings: &Resolved) -> Result<ExitCode> {
     let journal = run_dir.join("candidates.jsonl");
     candidates::check(settings, &locals, &journal)?;
     judging::check(settings)?;
-    check_outputs(settings)?;
+    check_foreign(settings)?;
     std::fs::create_dir_all(&run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
     let resolved = toml::to_string_pretty(&settings.as_written()).context("writing the settings")?;
     polya_prompts::journal::write_whole(&run_dir.join("config.toml"), &resolved)?;
@@ -131,26 +131,18 @@ fn run(settings: &Resolved) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failures > 0)))
 }
 
-/// Refuses to write over the questions, or over files that no run here has written.
-fn check_outputs(settings: &Resolved) -> Result<()> {
-    let training = settings.training_output();
-    for output in [Some(&training), settings.as_written().batch_out.as_ref()].into_iter().flatten() {
-        if training::same_place(output, &settings.input) {
-            bail!("{} would be written and is the input: name another output", output.display());
-        }
+/// Refuses to write over files that no run here has written.
+fn check_foreign(settings: &Resolved) -> Result<()> {
+    let run_dir = settings.run_dir();
+    let outputs = [settings.output.clone(), settings.training_output()];
+    match outputs.iter().find(|output| output.exists() && !run_dir.exists()) {
+        Some(output) => bail!(
+            "{} exists and has no run folder {} beside it: name another --output",
+            output.display(),
+            run_dir.display()
+        ),
+        None => Ok(()),
     }
-    if !settings.run_dir().exists() {
-        for output in [&settings.output, &training] {
-            if output.exists() {
-                bail!(
-                    "{} exists and has no run folder {} beside it: name another --output",
-                    output.display(),
-                    settings.run_dir().display()
-                );
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Questions graded, judged and selected at once.

@@ -291,8 +291,10 @@ impl Resolved {
     fn new(s: Settings) -> Result<Self> {
         let input = s.input.clone().context("--input is missing")?;
         let output = s.output.clone().context("--output is missing")?;
-        if training::same_place(&output, &input) {
-            bail!("--output {} is the input: name another file", output.display());
+        for written in
+            [Some(&output), Some(&training_file(&output)), s.batch_out.as_ref()].into_iter().flatten()
+        {
+            training::check_not_input(written, &input)?;
         }
         let star = s.star.unwrap_or(false);
         if star && (s.approaches.is_some() || s.approach.is_some()) {
@@ -482,8 +484,12 @@ impl Resolved {
 
     /// The training file.
     pub fn training_output(&self) -> PathBuf {
-        beside(&self.output, "train.jsonl")
+        training_file(&self.output)
     }
+}
+
+fn training_file(output: &Path) -> PathBuf {
+    beside(output, "train.jsonl")
 }
 
 /// `dir/name.jsonl` becomes `dir/name.EXTENSION`.

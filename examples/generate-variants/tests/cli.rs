@@ -272,9 +272,9 @@ fn nothing_is_written_over_the_questions_or_over_foreign_files() {
     };
     let uri = format!("{}/v1", w.server.uri());
     let said = run("a.train.jsonl", "a.jsonl", &["--endpoint", &uri]);
-    assert!(said.contains("a.train.jsonl would be written and is the input"), "{said}");
+    assert!(said.contains("a.train.jsonl is the input: name another output"), "{said}");
     let said = run("a.train.jsonl", "b.jsonl", &["--batch-out", "a.train.jsonl"]);
-    assert!(said.contains("a.train.jsonl would be written and is the input"), "{said}");
+    assert!(said.contains("a.train.jsonl is the input: name another output"), "{said}");
     let said = run("a.train.jsonl", "foreign.jsonl", &["--endpoint", &uri]);
     assert!(said.contains("foreign.jsonl exists and has no run folder foreign.run"), "{said}");
     assert_eq!(std::fs::read_to_string(w.path("a.train.jsonl")).unwrap(), line);

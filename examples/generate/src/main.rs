@@ -43,11 +43,7 @@ struct Record {
 fn run(args: &Args) -> Result<ExitCode> {
     // Everything is read and checked before anything is written.
     let config = args.resolve()?;
-    ensure!(
-        !training::same_place(&config.output, &config.input),
-        "{} is the input: name another output",
-        config.output.display()
-    );
+    training::check_not_input(&config.output, &config.input)?;
     let device = training::device(&config.device)?;
     let lines = read(&config)?;
     let options = LoadOptions { dtype: config.precision()?, ..LoadOptions::new(&device) };

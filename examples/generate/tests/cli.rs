@@ -164,6 +164,18 @@ fn samples_do_not_depend_on_the_batch_and_a_killed_run_resumes() {
         assert_eq!(place.output(), whole);
     }
     place.run(&stories(), &args).success().stderr(contains("complete"));
+    let itself = place.path("in.jsonl");
+    let same = Command::cargo_bin("generate")
+        .unwrap()
+        .arg("--model")
+        .arg(stories())
+        .arg("--input")
+        .arg(&itself)
+        .arg("--output")
+        .arg(&itself)
+        .assert();
+    same.code(2).stderr(contains("is the input: name another output"));
+    assert_eq!(fs::read_to_string(&itself).unwrap(), input);
     // Other settings do not go on with it, nor does another input.
     place.run(&stories(), &["--samples", "2"]).code(2).stderr(contains("`max_new_tokens` was 12"));
     fs::write(place.path("in.jsonl"), "{\"id\": 7, \"prompt\": \"x\"}\n").unwrap();

@@ -73,10 +73,8 @@ fn run(args: &Args) -> Result<()> {
             (path.display().to_string(), Box::new(file))
         }
     };
-    if let (Some(input), Some(output)) = (&args.file, &args.output)
-        && training::same_place(output, input)
-    {
-        bail!("{} is the input: name another output", output.display());
+    if let (Some(input), Some(output)) = (&args.file, &args.output) {
+        training::check_not_input(output, input)?;
     }
     let records = read(&name, BufReader::new(reader))?;
     let sink: Box<dyn Write> = match &args.output {

@@ -103,6 +103,15 @@ fn bad_lines_name_their_place_and_exit_with_2() {
 }
 
 #[test]
+fn results_do_not_replace_the_records() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "precious").unwrap();
+    let refused = losses().arg(file.path()).arg("--output").arg(file.path()).assert().code(2);
+    refused.stderr(contains("is the input: name another output"));
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "precious");
+}
+
+#[test]
 fn what_a_function_refuses_is_an_outcome() {
     let record = json!({"id": 1, "function": "advantage.pass_at_k", "inputs": {"rewards": [1.0, 2.0], "groups": ["a", "b"]}});
     let out = run(&[record], &[]);

@@ -137,7 +137,7 @@ pub struct Sampled<'a> {
     pub tokens: &'a [u32],
 }
 
-/// How it goes on.
+/// What follows a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// Sample another token.
